@@ -1,0 +1,1 @@
+"""CA backends: what signs, behind one port (``ca_backend.api``)."""

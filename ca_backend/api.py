@@ -1,0 +1,166 @@
+"""PUBLIC port between the gateway and a CA. Entry-point group ``pkigate.ca_backends``.
+
+A backend never reads the gateway's database. "Refused" is a value, "unavailable" and "in doubt" are
+exceptions (``gateway.errors``): BackendUnavailable where the CA is known not to have acted (or the call may be
+repeated with the same ``order_id``), BackendInDoubt where it may have acted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from pydantic import BaseModel
+
+from gateway.clock import Clock
+from gateway.model.certificate import RevocationReason, RevokedEntry
+from gateway.model.enrolment import CertificatePlan
+
+API_VERSION = 1
+
+
+class RetryClass(StrEnum):
+    """What a CA promises when the same order is sent twice (decisions: "Enrolment")."""
+
+    IDEMPOTENT = "idempotent"  # same order_id, same certificate
+    FINDABLE = "findable"  # ``find`` tells whether the order was carried out
+    NEITHER = "neither"  # a lost answer leaves the order in doubt
+
+
+@dataclass(frozen=True, slots=True)
+class IssuanceOrder:
+    """What is to be signed. ``order_id`` is the idempotency key, a UUIDv7 text.
+
+    ``csr_der`` is the client's PKCS#10, where there is one; a backend with ``needs_csr`` gets no order without.
+    """
+
+    order_id: str
+    plan: CertificatePlan
+    csr_der: bytes | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaIssued:
+    """``chain_der``: issuer first, root last, without the leaf."""
+
+    certificate_der: bytes
+    chain_der: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaPending:
+    """The CA will decide later; ``handle`` is what ``poll`` needs, as text."""
+
+    handle: str
+    retry_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaRefused:
+    """The CA says no and will say so again. ``message`` may be shown to an operator, not to the client."""
+
+    code: str
+    message: str
+
+
+CaAnswer = CaIssued | CaPending | CaRefused
+
+
+@runtime_checkable
+class CaBackend(Protocol):
+    """What every backend can do."""
+
+    name: str
+    retry: RetryClass
+    needs_csr: bool
+    signs_in_process: bool
+
+    async def issue(self, order: IssuanceOrder) -> CaAnswer: ...
+
+    async def chain(self) -> tuple[bytes, ...]:
+        """The certificates that path building needs, issuing CA first, root last, as DER."""
+
+    async def aclose(self) -> None: ...
+
+
+@runtime_checkable
+class CanPoll(Protocol):
+    async def poll(self, handle: str) -> CaAnswer: ...
+
+
+@runtime_checkable
+class CanFind(Protocol):
+    async def find(self, order_id: str, spki_der: bytes) -> CaAnswer | None:
+        """The answer to an earlier order, or None if the CA never carried it out."""
+
+
+@runtime_checkable
+class CanRevoke(Protocol):
+    async def revoke(self, serial: int, reason: RevocationReason) -> None:
+        """Tell the CA. Repeating it is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrlRequest:
+    """What an embedded CA needs to sign a CRL (RFC 5280 section 5)."""
+
+    number: int
+    this_update: datetime
+    next_update: datetime
+    entries: Iterable[RevokedEntry]
+
+
+@runtime_checkable
+class CanSignCrl(Protocol):
+    """A CA in this process: the gateway gives number, times and entries."""
+
+    async def sign_crl(self, request: CrlRequest) -> bytes:
+        """The CertificateList as DER."""
+
+
+@runtime_checkable
+class CanHealth(Protocol):
+    async def health(self) -> Mapping[str, str]:
+        """Component name to "ok" or a plain word of what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedUrls:
+    """Where this gateway publishes for the issuer ``ca_name``; written into every certificate."""
+
+    crl: str
+    ca_issuers: str
+    ocsp: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendContext:
+    """What a backend is given when it is opened.
+
+    ``data_directory`` is the gateway's data directory; ``secret(reference)`` resolves ``file:``, ``env:`` and
+    ``cred:`` references to bytes; ``urls(ca_name)`` gives the addresses to write into certificates.
+    """
+
+    name: str
+    data_directory: Path
+    clock: Clock
+    secret: Any  # Callable[[str], bytes]
+    urls: Any  # Callable[[str], PublishedUrls]
+
+
+class BackendPlugin(Protocol):
+    """What the entry point names: a class with these attributes."""
+
+    type_name: ClassVar[str]
+    options_model: ClassVar[type[BaseModel]]
+
+    def initialise(self, options: Any, context: BackendContext) -> None:
+        """Create what must exist before the first start (keys, certificates). Repeatable, keeps what is."""
+
+    def open(self, options: Any, context: BackendContext) -> CaBackend:
+        """Open the backend in a worker process, after the fork."""

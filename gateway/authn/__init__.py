@@ -1,0 +1,1 @@
+"""Credentials to evidence. The only makers of VerifiedCredential."""

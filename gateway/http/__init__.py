@@ -1,0 +1,1 @@
+"""The HTTP and TLS edge that every listener shares."""

@@ -1,0 +1,1 @@
+"""The internal enrolment model: frozen values, standard library only, no I/O."""

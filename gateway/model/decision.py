@@ -1,0 +1,61 @@
+"""What policy says of a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.model.enrolment import CertificatePlan
+from gateway.model.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStep:
+    """One line of the trace: which step, which rule, what came of it and why."""
+
+    step: str  # select, authenticate, keys, names, extensions, validity, renewal, approval, route
+    rule: str
+    verdict: str  # "ok", "refused", "chosen", "skipped", "set"
+    message: str
+    where: str = ""  # file:line:column of the rule
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """How many people must approve, and how long the request waits for them."""
+
+    required: int
+    expires_s: int
+    retry_after_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which CA backend issues, under which of its profiles."""
+
+    backend: str
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The request is granted as ``plan`` says and in no other form. ``plan`` is None for a preview."""
+
+    policy: str
+    bundle_sha256: str
+    plan: CertificatePlan | None
+    route: Route
+    approval: ApprovalRule | None
+    trace: tuple[TraceStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The request is refused. ``policy`` is None where none matched."""
+
+    policy: str | None
+    bundle_sha256: str
+    reasons: tuple[Reason, ...]
+    trace: tuple[TraceStep, ...]
+
+
+Decision = Allow | Deny

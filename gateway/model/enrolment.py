@@ -1,0 +1,98 @@
+"""A request for one certificate, in the words that every protocol shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gateway.model.evidence import Linking, PresentedCredential, RemoteInfo
+from gateway.model.ids import EndpointName, ProtocolName
+from gateway.model.keys import ClientKey, KeyToCome, ServerKey
+from gateway.model.names import DistinguishedName, GeneralName
+
+
+class Operation(StrEnum):
+    """What is asked for. ``renew`` keeps the key, ``rekey`` brings a new one."""
+
+    ENROLL = "enroll"
+    RENEW = "renew"
+    REKEY = "rekey"
+    KEYGEN = "keygen"
+    REVOKE = "revoke"
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An X.509 extension; ``value_der`` is the content of extnValue (RFC 5280 section 4.1.2.9)."""
+
+    oid: str
+    critical: bool
+    value_der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedIdentity:
+    """Everything that the request wants in the certificate besides the key, without loss.
+
+    ``extensions`` holds every requested extension but subjectAltName. ``attributes`` are the OIDs of CSR
+    attributes other than extensionRequest and challengePassword.
+    """
+
+    subject: DistinguishedName
+    sans: tuple[GeneralName, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """What makes two messages the same request (decisions: "What counts as the same request").
+
+    The service hashes protocol, endpoint, ``parts`` and, if ``with_identity``, the verified identity, each
+    length-prefixed. ``grace_s``: how long a closed request answers repeats; None = endpoint's setting.
+    """
+
+    parts: tuple[bytes, ...]
+    with_identity: bool = True
+    grace_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentRequest:
+    """One request for one certificate. A message may carry several (RFC 9810 section 5.3.1)."""
+
+    protocol: ProtocolName
+    endpoint: EndpointName
+    operation: Operation
+    correlation: Correlation
+    identity: RequestedIdentity
+    key: ClientKey | KeyToCome | ServerKey
+    remote: RemoteInfo
+    presented: tuple[PresentedCredential, ...] = ()
+    profile: str | None = None
+    csr_der: bytes | None = None
+    renews_der: bytes | None = None  # the certificate that is to be renewed
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+    linking: Linking = Linking.ABSENT
+    wants_confirmation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CertificatePlan:
+    """Exactly what will be signed, but for serial number, issuer and what the issuer always adds.
+
+    Only ``gateway.policy`` makes one. ``key_usage`` holds RFC 5280 bit names (``digitalSignature``),
+    ``extended_key_usage`` OIDs; ``extensions`` are further ones in full. Basic constraints are always
+    CA:FALSE.
+    """
+
+    subject: DistinguishedName
+    sans: tuple[GeneralName, ...]
+    spki_der: bytes
+    not_before: datetime
+    not_after: datetime
+    key_usage: tuple[str, ...] = ()
+    extended_key_usage: tuple[str, ...] = ()
+    extensions: tuple[Extension, ...] = ()

@@ -1,0 +1,1 @@
+"""The policy engine: pure, no network, database or clock."""

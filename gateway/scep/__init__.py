@@ -1,0 +1,1 @@
+"""SCEP (RFC 8894): this front end follows on the same path; its codec, flow and routes go here."""
