@@ -1,0 +1,103 @@
+"""Secrets of enrolment credentials: how they are made, stored and checked (decisions: "Cryptography").
+
+Machine secrets have 192 random bits and are stored as an HMAC-SHA-256 under a key derived from the server
+key; people's passwords are stored as argon2id (RFC 9106). Neither can be read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+MACHINE_PREFIX = "hmac-sha256:"
+MAX_SECRET_BYTES = 1024
+_DUMMY_VERIFIER = MACHINE_PREFIX + "0" * 64
+
+
+def new_machine_secret() -> str:
+    """Make a secret of 192 random bits as 32 characters of base64url."""
+    return secrets.token_urlsafe(24)
+
+
+def machine_verifier(server_key: bytes, secret: str) -> str:
+    """Give the stored form of a high-entropy secret: ``hmac-sha256:`` and 64 hex digits."""
+    return MACHINE_PREFIX + _machine_mac(server_key, secret.encode())
+
+
+def human_verifier(password: str) -> str:
+    """Give the stored form of a person's password: an argon2id string (RFC 9106). Takes about 50 ms."""
+    return PasswordHasher().hash(password)
+
+
+def is_machine_verifier(verifier: str) -> bool:
+    return verifier.startswith(MACHINE_PREFIX)
+
+
+def machine_secret_matches(server_key: bytes, verifier: str | None, secret: bytes) -> bool:
+    """Compare in constant time; the work is the same for an unknown user (``verifier`` None)."""
+    expected = verifier if verifier is not None and is_machine_verifier(verifier) else _DUMMY_VERIFIER
+    given = MACHINE_PREFIX + _machine_mac(server_key, secret[:MAX_SECRET_BYTES])
+    same = hmac.compare_digest(expected, given)
+    return same and verifier is not None and len(secret) <= MAX_SECRET_BYTES
+
+
+def _machine_mac(server_key: bytes, secret: bytes) -> str:
+    key = hmac.digest(server_key, b"pkigate machine secret v1", "sha256")
+    return hmac.digest(key, secret, "sha256").hex()
+
+
+class PasswordMemory:
+    """Remembers for some minutes that a password was verified, so that argon2id runs once per session.
+
+    Only an HMAC under a key of this process is kept. A changed verifier is another entry.
+    """
+
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        *,
+        lifetime_s: float = 300,
+        size: int = 1000,
+        hasher: PasswordHasher | None = None,
+    ) -> None:
+        self._key = secrets.token_bytes(32)
+        self._monotonic = monotonic
+        self._lifetime_s = lifetime_s
+        self._size = size
+        self._until: OrderedDict[bytes, float] = OrderedDict()
+        self._hasher = hasher or PasswordHasher()
+
+    def remembers(self, verifier: str, password: bytes) -> bool:
+        entry = self._entry(verifier, password)
+        until = self._until.get(entry)
+        if until is None:
+            return False
+        if until < self._monotonic():
+            del self._until[entry]
+            return False
+        return True
+
+    def verify(self, verifier: str, password: bytes) -> bool:
+        """Run argon2id; slow, so callers use a thread."""
+        if len(password) > MAX_SECRET_BYTES:
+            return False
+        try:
+            self._hasher.verify(verifier, password)
+        except (VerificationError, InvalidHashError):
+            return False
+        return True
+
+    def remember(self, verifier: str, password: bytes) -> None:
+        self._until[self._entry(verifier, password)] = self._monotonic() + self._lifetime_s
+        while len(self._until) > self._size:
+            self._until.popitem(last=False)
+
+    def _entry(self, verifier: str, password: bytes) -> bytes:
+        stored = hashlib.sha256(verifier.encode()).digest()
+        return hmac.digest(self._key, stored + password[: MAX_SECRET_BYTES + 1], "sha256")
