@@ -1,0 +1,330 @@
+"""``pkigate.yaml``: the facts of this process and host (decisions: "Three places for facts").
+
+A value counts in this order: command-line flag, ``PKIGATE_*`` environment variable, file, default. What may
+be requested and issued stands in the policy bundle, not here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
+WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104  compared with, not bound
+HTTPS_LISTENER = "https"
+HTTP_LISTENER = "http"
+
+
+def default_data_directory() -> Path:
+    """``/var/lib/pkigate`` for root, else ``$XDG_DATA_HOME/pkigate`` (``~/.local/share/pkigate``)."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/pkigate")
+    data_home = os.environ.get("XDG_DATA_HOME")
+    return Path(data_home) / "pkigate" if data_home else Path.home() / ".local" / "share" / "pkigate"
+
+
+def _ip_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as exc:
+        raise ValueError("is no IP address; write 127.0.0.1, ::1, 0.0.0.0 (all IPv4) or :: (all)") from exc
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("is no base URL; write for example https://pki.example.com")
+    if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("a base URL has no path, query or user; write for example https://pki.example.com")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _secret_reference(text: str) -> str:
+    scheme, _, name = text.partition(":")
+    if scheme not in {"file", "env", "cred"} or not name:
+        # The text itself is not repeated: it may be the secret.
+        raise ValueError("is no secret reference; write file:PATH, env:NAME or cred:NAME, never the secret")
+    return text
+
+
+def _database_url(text: str) -> str:
+    scheme = text.partition("://")[0]
+    if scheme not in {"sqlite", "postgresql", "postgresql+psycopg"} or "://" not in text:
+        raise ValueError(
+            "is no database URL; write sqlite:////absolute/path.sqlite3 or postgresql://USER@HOST/DATABASE"
+        )
+    return text
+
+
+IpAddress = Annotated[str, AfterValidator(_ip_address)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+SecretReference = Annotated[str, AfterValidator(_secret_reference)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: no unknown keys, never changed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TlsFiles(Section):
+    """TLS certificate and key from files, read again at SIGHUP."""
+
+    certificate: AbsolutePath = Field(
+        description="PEM file: the listener's certificate first, then its chain without the root."
+    )
+    key: AbsolutePath = Field(description="PEM file with the private key.")
+    passphrase: SecretReference | None = Field(
+        default=None, description="Opens the key file: `file:PATH`, `env:NAME` or `cred:NAME`."
+    )
+
+
+class ClientCertificate(StrEnum):
+    """Whether a TLS listener asks for a client certificate."""
+
+    NONE = "none"
+    REQUEST = "request"
+    REQUIRE = "require"
+
+
+class ClientCertificateHeader(StrEnum):
+    """In which header a trusted proxy hands on the client certificate that it verified possession of."""
+
+    NONE = "none"
+    RFC9440 = "rfc9440"
+    NGINX = "nginx"
+    HAPROXY = "haproxy"
+    ENVOY = "envoy"
+
+
+class Listener(Section):
+    """One address and port, and what is served there."""
+
+    name: Name = Field(description="Name of this listener in logs, flags and kept ports.")
+    address: IpAddress = Field(
+        default="127.0.0.1",
+        description="IP address to bind; `0.0.0.0` is every IPv4 address, `::` every one.",
+    )
+    port: Port = Field(description="TCP port. 0 picks a free one once and keeps it in the data directory.")
+    tls: Literal["auto", "off"] | TlsFiles = Field(
+        default="auto",
+        description="`auto`: a certificate of the embedded CA, renewed by itself; `off`: plain HTTP; "
+        "or files with `certificate`, `key` and `passphrase`.",
+    )
+    client_certificate: ClientCertificate = Field(
+        default=ClientCertificate.NONE,
+        description="`request`: asked for, and judged by policy, so that a bad one is answered in words; "
+        "`require`: no connection without one; `none`: never asked for.",
+    )
+    client_certificate_header: ClientCertificateHeader = Field(
+        default=ClientCertificateHeader.NONE,
+        description="Header in which a proxy of `trusted_proxies` hands on the client's certificate; "
+        "from anyone else it is dropped.",
+    )
+    serves: tuple[Name, ...] = Field(
+        min_length=1,
+        description="Services on this listener: front ends (`est`, `acme`, `scep`, `cmp` or a plug-in's "
+        "name) and `api`, `crl`, `ocsp`, `ca`.",
+    )
+
+    @property
+    def plain(self) -> bool:
+        """Whether this listener speaks HTTP without TLS."""
+        return self.tls == "off"
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.plain and self.client_certificate is not ClientCertificate.NONE:
+            raise ValueError("client_certificate needs TLS; set it to none, or tls to auto")
+        if "scep" in self.serves and self.client_certificate is not ClientCertificate.NONE:
+            # SCEP clients have no certificate yet, and some break when asked for one.
+            raise ValueError(
+                "a listener that serves scep never asks for a client certificate; "
+                "set client_certificate: none, or serve scep on another listener"
+            )
+        return self
+
+
+class Logging(Section):
+    """What is logged to standard error, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe records that are written."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto",
+        description="`json`: one object per line; `auto`: `console` on a terminal, else `json`.",
+    )
+
+
+class Metrics(Section):
+    """The Prometheus endpoint ``/metrics``, on a listener of its own."""
+
+    enabled: bool = Field(default=True, description="Whether the metrics listener exists.")
+    address: IpAddress = Field(default="127.0.0.1", description="IP address to bind.")
+    port: Port = Field(default=9464, description="TCP port. 0 picks a free one once and keeps it.")
+
+
+class Lab(Section):
+    """Switches for trying things out. Never for production."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Lab mode (`--lab`): default policies also allow loopback addresses in certificates.",
+    )
+
+
+class Limits(Section):
+    """Bounds on what clients can make one worker hold."""
+
+    body_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        le=64 * 1024 * 1024,
+        description="Largest request body. A front end's own bound may be lower.",
+    )
+    connections: int = Field(
+        default=4096, ge=1, le=1_000_000, description="Open connections per worker; more get 503."
+    )
+    queue: int = Field(
+        default=2000,
+        ge=1,
+        le=100_000,
+        description="Requests that wait for the database, per worker; more get 503 with Retry-After.",
+    )
+
+
+def _default_listeners() -> tuple[Listener, ...]:
+    return (
+        Listener(
+            name=HTTPS_LISTENER,
+            port=8443,
+            tls="auto",
+            client_certificate=ClientCertificate.REQUEST,
+            serves=("acme", "est", "cmp", "api"),
+        ),
+        Listener(name=HTTP_LISTENER, port=8080, tls="off", serves=("scep", "cmp", "crl", "ocsp", "ca")),
+    )
+
+
+def _within_data(already: dict[str, Any], *parts: str) -> Path:
+    # The key is missing when data_directory itself is wrong; that error is then reported, not this value.
+    return Path(already.get("data_directory", Path.cwd())).joinpath(*parts)
+
+
+class Config(Section):
+    """Facts of this process and host."""
+
+    data_directory: AbsolutePath = Field(
+        default_factory=default_data_directory,
+        description="Where the gateway keeps keys, the SQLite database and the active policy files. Default: "
+        "`/var/lib/pkigate` for root, else `~/.local/share/pkigate`.",
+    )
+    database_url: DatabaseUrl = Field(
+        default_factory=lambda already: f"sqlite:///{_within_data(already, 'pkigate.sqlite3')}",
+        repr=False,  # may hold a password
+        description="`sqlite:////PATH` or `postgresql://USER@HOST/DATABASE`. Default: `pkigate.sqlite3` in "
+        "the data directory. Passwords are better kept in a PGPASSFILE.",
+    )
+    policies: AbsolutePath = Field(
+        default_factory=lambda already: _within_data(already, "policies"),
+        description="Directory of the policy bundle. Default: `policies` in the data directory, filled with "
+        "the packaged ones at the first start.",
+    )
+    passphrase: SecretReference | None = Field(
+        default=None,
+        description="Opens the gateway's private keys: `file:PATH`, `env:NAME` or `cred:NAME` (a systemd "
+        "credential). Default: `keys/passphrase` in the data directory, made at the first start.",
+    )
+    listeners: tuple[Listener, ...] = Field(
+        default_factory=_default_listeners, min_length=1, description="Where the gateway listens."
+    )
+    public_urls: tuple[BaseUrl, ...] = Field(
+        default=(),
+        description="External base URLs by which clients reach the gateway; links in answers and "
+        "certificates are built from these alone. Default: the listeners' own addresses.",
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+        default=(),
+        description="Networks whose X-Forwarded-* and client certificate headers count, judged by the real "
+        "TCP peer.",
+    )
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        default="auto", description="Worker processes. `auto`: 1 on SQLite, one per core on PostgreSQL."
+    )
+    drain_timeout: Annotated[int, Field(ge=0, le=3600)] = Field(
+        default=30, description="Seconds that running requests have to finish after SIGTERM."
+    )
+    demo_credentials: Literal["auto", "off", "allow-non-loopback"] = Field(
+        default="auto",
+        description="Credentials in quickstart.json that everyone who can read it may enrol with. `auto`: "
+        "made while every listener is on loopback, otherwise the start is refused; `off`: none; "
+        "`allow-non-loopback`: made anyway.",
+    )
+    logging: Logging = Field(default_factory=Logging, description="What is logged, and how.")
+    metrics: Metrics = Field(default_factory=Metrics, description="The Prometheus listener.")
+    limits: Limits = Field(default_factory=Limits, description="Bounds on what clients can use.")
+    lab: Lab = Field(default_factory=Lab, description="Switches for trying things out.")
+
+    @property
+    def uses_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers to start: ``workers``, or what ``auto`` means here."""
+        if self.workers != "auto":
+            return self.workers
+        return 1 if self.uses_sqlite else len(os.sched_getaffinity(0))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address that serves clients, in order; metrics are not among them."""
+        return tuple(listener.address for listener in self.listeners)
+
+    def listener(self, name: str) -> Listener | None:
+        """The listener of this name."""
+        return next((listener for listener in self.listeners if listener.name == name), None)
+
+    def tls_names(self) -> tuple[str, ...]:
+        """Host names and addresses for the gateway's own TLS certificate, without repeats."""
+        public = [urlsplit(url).hostname or "" for url in self.public_urls]
+        bound = [address for address in self.addresses if address not in WILDCARD_ADDRESSES]
+        return tuple(dict.fromkeys(["localhost", "127.0.0.1", "::1", *public, *bound]))
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        names = [listener.name for listener in self.listeners]
+        bound = [f"{listener.address} {listener.port}" for listener in self.listeners if listener.port]
+        if self.metrics.enabled and self.metrics.port:
+            bound.append(f"{self.metrics.address} {self.metrics.port}")
+        _refuse_repeats(names, "name")
+        _refuse_repeats(bound, "address and port")
+        if not self.trusted_proxies:
+            self._refuse_proxy_settings_without_proxies()
+        return self
+
+    def _refuse_proxy_settings_without_proxies(self) -> None:
+        for listener in self.listeners:
+            if listener.client_certificate_header is not ClientCertificateHeader.NONE:
+                raise ValueError(
+                    f"listeners: {listener.name!r} reads client certificates from a header, but "
+                    "trusted_proxies is empty; name the proxy's network there"
+                )
+
+
+def _refuse_repeats(values: list[str], what: str) -> None:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise ValueError(f"listeners: {value} stands twice; every listener has its own {what}")
