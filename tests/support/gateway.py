@@ -1,0 +1,221 @@
+"""The real gateway in a process group of its own, on free ports and a data directory of the test's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.est_client import EstClient
+
+ROOT = Path(__file__).resolve().parents[2]
+PKIGATE = Path(sys.executable).with_name("pkigate")
+
+
+class GatewayDidNotStartError(Exception):
+    """The gateway ended or never became ready; the text holds the end of its log."""
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One gateway. ``config`` is merged into its pkigate.yaml, ``policies`` replaces the default bundle
+    (file name to YAML text), ``launcher`` runs something else than the installed ``pkigate``."""
+
+    directory: Path
+    database_url: str | None = None
+    workers: int = 1
+    policies: Mapping[str, str] | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    launcher: Sequence[str] | None = None
+    lab: bool = True
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def log_path(self) -> Path:
+        return self.directory / "gateway.log"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def log_records(self) -> list[dict[str, Any]]:
+        """Every JSON line of the log."""
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+
+    @property
+    def quickstart_path(self) -> Path:
+        return self.data / "quickstart.json"
+
+    @property
+    def quickstart(self) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(self.quickstart_path.read_text())
+        return facts
+
+    # -- life --
+
+    def start(self, timeout_s: float = 30.0) -> None:
+        """Start and wait until every worker listens. Raises GatewayDidNotStartError."""
+        self.spawn()
+        self.wait_ready(timeout_s)
+
+    def spawn(self) -> None:
+        """Start without waiting."""
+        self._write_config()
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+
+    def _command(self) -> list[str]:
+        launcher = list(self.launcher) if self.launcher is not None else [str(PKIGATE)]
+        command = [*launcher, "serve", "--config", str(self.directory / "pkigate.yaml")]
+        command += [
+            "--data-dir",
+            str(self.data),
+            "--https-port",
+            "0",
+            "--http-port",
+            "0",
+            "--metrics-port",
+            "0",
+        ]
+        command += ["--workers", str(self.workers)]
+        return command + (["--lab"] if self.lab else []) + list(self.arguments)
+
+    def _write_config(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        config = dict(self.config)
+        if self.database_url is not None:
+            config["database_url"] = self.database_url
+        if self.policies is not None:
+            policies = self.directory / "policies"
+            policies.mkdir(exist_ok=True)
+            for name, text in self.policies.items():
+                (policies / name).write_text(text)
+            config["policies"] = str(policies)
+        # JSON is YAML, and says strings, numbers and lists without any doubt.
+        (self.directory / "pkigate.yaml").write_text(json.dumps(config, indent=1) + "\n")
+
+    def wait_ready(self, timeout_s: float = 30.0) -> None:
+        assert self.process is not None
+        deadline = time.monotonic() + timeout_s
+        while not self.quickstart_path.exists():
+            if self.process.poll() is not None:
+                raise GatewayDidNotStartError(f"exit code {self.process.returncode}\n{self.log[-4000:]}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise GatewayDidNotStartError(f"not ready after {timeout_s} s\n{self.log[-4000:]}")
+            time.sleep(0.01)
+
+    def stop(self, timeout_s: float = 20.0) -> int:
+        """SIGTERM to the supervisor and wait for the drain; gives the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout_s)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the supervisor and every worker."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """The supervisor's living children."""
+        assert self.process is not None
+        return children(self.process.pid)
+
+    # -- clients and commands --
+
+    @property
+    def root_pem(self) -> Path:
+        return Path(self.quickstart["root_pem"])
+
+    def est_client(self, **more: Any) -> EstClient:
+        """A client with the demo user's credentials; ``user=None`` for none."""
+        facts = self.quickstart
+        known = {"user": facts["est"]["user"], "password": facts["est"]["password"]} if "est" in facts else {}
+        return EstClient(**{"url": facts["https"], "root_pem": self.root_pem, **known, **more})
+
+    def cli(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``pkigate`` against this data directory."""
+        completed = subprocess.run(
+            [str(PKIGATE), *arguments, *self.cli_options],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd=self.directory,
+            env={**os.environ, **self.environment},
+        )
+        if check and completed.returncode != 0:
+            said = f"exit {completed.returncode}\n{completed.stdout}{completed.stderr}"
+            raise AssertionError(f"pkigate {' '.join(arguments)}: {said}")
+        return completed
+
+    @property
+    def cli_options(self) -> list[str]:
+        return ["--config", str(self.directory / "pkigate.yaml"), "--data-dir", str(self.data)]
+
+    def cli_json(self, *arguments: str) -> Any:
+        return json.loads(self.cli(*arguments, "--json").stdout)
+
+
+@contextlib.contextmanager
+def running(directory: Path, **options: Any) -> Iterator[Gateway]:
+    """A started gateway; killed at the end if it still runs."""
+    gateway = Gateway(directory, **options)
+    try:
+        gateway.start()
+        yield gateway
+    finally:
+        if gateway.process is not None and gateway.process.poll() is None:
+            gateway.stop()
+
+
+def children(pid: int) -> list[int]:
+    """Child process ids, from /proc."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    try:
+        return [int(child) for child in path.read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def process_tree(pid: int) -> list[int]:
+    """This process and everything below it."""
+    found = [pid]
+    for child in children(pid):
+        found += process_tree(child)
+    return found

@@ -1,0 +1,400 @@
+"""One-line makers of keys, CSRs, certificates and CAs for tests; real cryptography, good and bad.
+
+Raw structures are written by a few DER lines of this file: the gateway's own writer is never its judge.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+PrivateKey = Any  # any private key of cryptography; its own union leaves ML-DSA out of some signatures
+
+CURVES: dict[str, type[ec.EllipticCurve]] = {
+    "P-192": ec.SECP192R1,
+    "P-256": ec.SECP256R1,
+    "P-384": ec.SECP384R1,
+    "P-521": ec.SECP521R1,
+}
+_HASHES: dict[str, type[hashes.HashAlgorithm]] = {
+    "md5": hashes.MD5,
+    "sha1": hashes.SHA1,
+    "sha256": hashes.SHA256,
+    "sha384": hashes.SHA384,
+    "sha512": hashes.SHA512,
+}
+# AlgorithmIdentifiers by (kind, hash), whole DER: RFC 5758, RFC 4055, RFC 3279
+_ALGORITHMS = {
+    ("ec", "sha1"): "300906072a8648ce3d0401",
+    ("ec", "sha256"): "300a06082a8648ce3d040302",
+    ("ec", "sha384"): "300a06082a8648ce3d040303",
+    ("ec", "sha512"): "300a06082a8648ce3d040304",
+    ("rsa", "md5"): "300d06092a864886f70d0101040500",
+    ("rsa", "sha1"): "300d06092a864886f70d0101050500",
+    ("rsa", "sha256"): "300d06092a864886f70d01010b0500",
+}
+CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"
+CHANGE_SUBJECT_NAME = "1.3.6.1.5.5.7.7.36"
+EXTENSION_REQUEST = "1.2.840.113549.1.9.14"
+
+
+def key(kind: str = "P-256") -> PrivateKey:
+    """A new private key: ``P-256``, ``RSA-2048``, ``Ed25519``, ``Ed448``, ``ML-DSA-65`` ..."""
+    if kind in CURVES:
+        return ec.generate_private_key(CURVES[kind]())
+    if kind.startswith("RSA-"):
+        return rsa.generate_private_key(65537, int(kind[4:]))
+    if kind == "Ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    if kind == "Ed448":
+        return ed448.Ed448PrivateKey.generate()
+    makers: dict[str, Any] = {
+        "ML-DSA-44": mldsa.MLDSA44PrivateKey,
+        "ML-DSA-65": mldsa.MLDSA65PrivateKey,
+        "ML-DSA-87": mldsa.MLDSA87PrivateKey,
+    }
+    return makers[kind].generate()
+
+
+@functools.cache
+def shared_key(kind: str) -> PrivateKey:
+    """One key of this kind for the whole test process: RSA keys take seconds to make."""
+    return key(kind)
+
+
+def key_pem(private_key: PrivateKey) -> bytes:
+    octets: bytes = private_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return octets
+
+
+def spki_der(private_key: PrivateKey) -> bytes:
+    octets: bytes = private_key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return octets
+
+
+def _default_hash(private_key: PrivateKey) -> hashes.SHA256 | None:
+    return (
+        hashes.SHA256() if isinstance(private_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) else None
+    )
+
+
+def name(cn: str | None = "device-1", **attributes: str) -> x509.Name:
+    """A name of one attribute per RDN; ``name("d", O="Org")`` gives O first, CN last."""
+    oids = {"C": NameOID.COUNTRY_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME}
+    parts = [x509.NameAttribute(oids[short], text) for short, text in attributes.items()]
+    if cn is not None:
+        parts.append(x509.NameAttribute(NameOID.COMMON_NAME, cn))
+    return x509.Name(parts)
+
+
+def general_name(text: str) -> x509.GeneralName:
+    """``a.test``, ``ip:127.0.0.1``, ``email:a@b.test`` or ``uri:https://a.test/``."""
+    kind, _, value = text.partition(":")
+    match kind:
+        case "ip":
+            return x509.IPAddress(ipaddress.ip_address(value))
+        case "email":
+            return x509.RFC822Name(value)
+        case "uri":
+            return x509.UniformResourceIdentifier(value)
+    return x509.DNSName(text)
+
+
+def csr(
+    private_key: PrivateKey,
+    *,
+    cn: str | None = "device-1",
+    subject: x509.Name | None = None,
+    sans: Sequence[str] = (),
+    challenge: bytes | None = None,
+    extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
+) -> bytes:
+    """A good PKCS#10 as DER (RFC 2986). ``challenge`` goes into challengePassword (RFC 2985 5.4.1)."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(
+        subject if subject is not None else name(cn)
+    )
+    if sans:
+        builder = builder.add_extension(
+            x509.SubjectAlternativeName([general_name(text) for text in sans]), critical=False
+        )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    if challenge is not None:
+        builder = builder.add_attribute(x509.ObjectIdentifier(CHALLENGE_PASSWORD), challenge)
+    signed = builder.sign(private_key, _default_hash(private_key))
+    return signed.public_bytes(serialization.Encoding.DER)
+
+
+def base64_lines(der: bytes, width: int | None = 64, newline: bytes = b"\n", *, last: bool = True) -> bytes:
+    """Base64 in lines of ``width`` columns, or on one line for None; ``last`` ends it with a newline."""
+    text = base64.b64encode(der)
+    if width is None:
+        return text + (newline if last else b"")
+    lines = [text[start : start + width] for start in range(0, len(text), width)]
+    return newline.join(lines) + (newline if last else b"")
+
+
+def pem(label: str, der: bytes) -> bytes:
+    return b"-----BEGIN %s-----\n%s-----END %s-----\n" % (
+        label.encode(),
+        base64_lines(der),
+        label.encode(),
+    )
+
+
+# -- raw CSRs, for what a builder refuses to make ------------------------------------------------------------
+
+
+def tlv(tag: int, *parts: bytes) -> bytes:
+    """One DER element (X.690 section 8.1)."""
+    content = b"".join(parts)
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + content
+
+
+def oid(dotted: str) -> bytes:
+    """An OBJECT IDENTIFIER as DER."""
+    first, second, *rest = (int(arc) for arc in dotted.split("."))
+    out = bytearray()
+    for arc in (first * 40 + second, *rest):
+        groups = [arc & 0x7F]
+        while arc := arc >> 7:
+            groups.append(arc & 0x7F | 0x80)
+        out += bytes(reversed(groups))
+    return tlv(0x06, bytes(out))
+
+
+def attribute(dotted: str, *values: bytes) -> bytes:
+    """A PKCS#10 Attribute: type and SET OF values (each DER)."""
+    return tlv(0x30, oid(dotted), tlv(0x31, *values))
+
+
+def extension_request(*extensions: tuple[x509.ExtensionType, bool]) -> bytes:
+    """The extensionRequest attribute (RFC 2985 section 5.4.2)."""
+    rows = []
+    for extension, critical in extensions:
+        flag = tlv(0x01, b"\xff") if critical else b""
+        rows.append(tlv(0x30, oid(extension.oid.dotted_string), flag, tlv(0x04, extension.public_bytes())))
+    return attribute(EXTENSION_REQUEST, tlv(0x30, *rows))
+
+
+def printable_name(cn: str) -> bytes:
+    """A name with its CN as PrintableString, as strongSwan writes it (DER)."""
+    return tlv(0x30, tlv(0x31, tlv(0x30, oid("2.5.4.3"), tlv(0x13, cn.encode("ascii")))))
+
+
+def raw_csr(
+    private_key: PrivateKey,
+    *,
+    subject_der: bytes | None = None,
+    attributes: Sequence[bytes] = (),
+    version: int = 0,
+    hash_name: str = "sha256",
+    spki: bytes | None = None,
+) -> bytes:
+    """A PKCS#10 with exactly these parts, signed with this key. ``attributes`` keep their order."""
+    info = tlv(
+        0x30,
+        tlv(0x02, bytes([version])),
+        subject_der if subject_der is not None else name().public_bytes(),
+        spki if spki is not None else spki_der(private_key),
+        tlv(0xA0, *attributes),
+    )
+    return raw_signed(private_key, info, hash_name)
+
+
+def raw_signed(private_key: PrivateKey, info_der: bytes, hash_name: str = "sha256") -> bytes:
+    """Sign a CertificationRequestInfo or TBS by EC or RSA with any hash, weak ones too."""
+    chosen = _HASHES[hash_name]()
+    if isinstance(private_key, ec.EllipticCurvePrivateKey):
+        kind, signature = "ec", private_key.sign(info_der, ec.ECDSA(chosen))
+    else:
+        kind, signature = "rsa", private_key.sign(info_der, padding.PKCS1v15(), chosen)
+    algorithm = bytes.fromhex(_ALGORITHMS[kind, hash_name])
+    return tlv(0x30, info_der, algorithm, tlv(0x03, b"\x00", signature))
+
+
+def unsorted_csr(private_key: PrivateKey, *, cn: str, challenge: str, sans: Sequence[str]) -> bytes:
+    """A CSR whose attributes are not in DER's SET OF order, as strongSwan 5.9 makes them."""
+    names = x509.SubjectAlternativeName([general_name(text) for text in sans])
+    # In order the shorter challengePassword would come first.
+    return raw_csr(
+        private_key,
+        subject_der=printable_name(cn),
+        attributes=(
+            extension_request((names, False)),
+            attribute(CHALLENGE_PASSWORD, tlv(0x13, challenge.encode("ascii"))),
+        ),
+    )
+
+
+def broken_signature(csr_der: bytes) -> bytes:
+    """The same CSR signed by somebody else's key: right shape, no proof of possession."""
+    request = x509.load_der_x509_csr(csr_der)
+    return raw_signed(key(), request.tbs_certrequest_bytes)
+
+
+def change_subject_name(new_subject: x509.Name, sans: Sequence[str] = ()) -> bytes:
+    """The ChangeSubjectName attribute: subject, then subjectAlt as GeneralNames (RFC 6402 section 2.8)."""
+    parts = [new_subject.public_bytes()]
+    if sans:
+        general_names = x509.SubjectAlternativeName([general_name(text) for text in sans]).public_bytes()
+        parts.append(general_names)
+    return attribute(CHANGE_SUBJECT_NAME, tlv(0x30, *parts))
+
+
+# -- certificates --------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Identity:
+    """A certificate with its key and what a client sends with it."""
+
+    certificate: x509.Certificate
+    private_key: PrivateKey
+    chain: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def certificate_der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def chain_pem(self) -> bytes:
+        """Leaf first, then what the client sends along."""
+        return b"".join(c.public_bytes(serialization.Encoding.PEM) for c in (self.certificate, *self.chain))
+
+    @property
+    def key_pem(self) -> bytes:
+        return key_pem(self.private_key)
+
+
+@dataclass(slots=True)
+class Authority:
+    """A CA of the tests, self-signed unless made by ``sub``."""
+
+    cn: str = "Test Root"
+    kind: str = "P-256"
+    subject: x509.Name | None = None
+    private_key: PrivateKey = None
+    certificate: x509.Certificate = field(init=False)
+    issuer: Authority | None = None
+
+    def __post_init__(self) -> None:
+        self.private_key = self.private_key or key(self.kind)
+        subject = self.subject if self.subject is not None else name(self.cn)
+        signer, issuer_name = (self, subject) if self.issuer is None else (self.issuer, self.issuer.name)
+        now = datetime.now(UTC)
+        public_key = self.private_key.public_key()
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer_name)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=30))
+            .not_valid_after(now + timedelta(days=3650))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        )
+        if self.issuer is not None:
+            builder = builder.add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.private_key.public_key()),
+                critical=False,
+            )
+        self.certificate = builder.sign(signer.private_key, _default_hash(signer.private_key))
+
+    @property
+    def name(self) -> x509.Name:
+        return self.certificate.subject
+
+    @property
+    def certificate_pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def sub(self, cn: str) -> Authority:
+        return Authority(cn=cn, issuer=self)
+
+    def issue(
+        self,
+        *,
+        cn: str = "device-1",
+        sans: Sequence[str] = (),
+        private_key: PrivateKey = None,
+        starts: timedelta = timedelta(hours=-1),
+        ends: timedelta = timedelta(days=1),
+        extended_key_usage: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.CLIENT_AUTH,),
+        send_chain: bool = True,
+    ) -> Identity:
+        """A leaf; times count from now. ``extended_key_usage`` None leaves the extension out."""
+        private_key = private_key or key()
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name(cn))
+            .issuer_name(self.name)
+            .public_key(private_key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + starts)
+            .not_valid_after(now + ends)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.private_key.public_key()),
+                critical=False,
+            )
+        )
+        if sans:
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([general_name(text) for text in sans]), critical=False
+            )
+        if extended_key_usage is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(list(extended_key_usage)), critical=False)
+        signed = builder.sign(self.private_key, _default_hash(self.private_key))
+        chain = (self.certificate,) if send_chain and self.issuer is not None else ()
+        return Identity(signed, private_key, chain)
+
+
+def impostor(real_certificate_der: bytes) -> Authority:
+    """A CA with the same name as a real one and another key."""
+    return Authority(subject=x509.load_der_x509_certificate(real_certificate_der).subject)
+
+
+def _authority_key(private_key: PrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(private_key.public_key())
+
+
+def _key_usage(**on: bool) -> x509.KeyUsage:
+    names = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "key_cert_sign",
+        "crl_sign",
+        "encipher_only",
+        "decipher_only",
+    )
+    return x509.KeyUsage(**{bit: on.get(bit, False) for bit in names})
+
+
+def key_usage(*bits: str) -> x509.KeyUsage:
+    """``key_usage("key_cert_sign")``"""
+    return _key_usage(**dict.fromkeys(bits, True))
