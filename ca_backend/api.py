@@ -107,17 +107,38 @@ class CanRevoke(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CrlRequest:
-    """What an embedded CA needs to sign a CRL (RFC 5280 section 5)."""
+    """What an embedded CA needs to sign a CRL (RFC 5280 section 5).
+
+    ``ca_name`` is a ``CertificateAuthority.name`` of the backend; empty means its default issuing CA. ``entries``
+    is read once, in another thread.
+    """
 
     number: int
     this_update: datetime
     next_update: datetime
     entries: Iterable[RevokedEntry]
+    ca_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateAuthority:
+    """A CA that signs in this process and whose certificate and CRL the gateway publishes.
+
+    ``name`` is the one that was given to ``BackendContext.urls``, unique in the gateway; ``issuer_key_sha256``
+    finds the entries of its CRL in the store.
+    """
+
+    name: str
+    certificate_der: bytes
+    issuer_key_sha256: str
 
 
 @runtime_checkable
 class CanSignCrl(Protocol):
-    """A CA in this process: the gateway gives number, times and entries."""
+    """CAs in this process: the gateway gives number, times and entries."""
+
+    def authorities(self) -> tuple[CertificateAuthority, ...]:
+        """Default issuing CA first, root last."""
 
     async def sign_crl(self, request: CrlRequest) -> bytes:
         """The CertificateList as DER."""
@@ -143,7 +164,8 @@ class BackendContext:
     """What a backend is given when it is opened.
 
     ``data_directory`` is the gateway's data directory; ``secret(reference)`` resolves ``file:``, ``env:`` and
-    ``cred:`` references to bytes; ``urls(ca_name)`` gives the addresses to write into certificates.
+    ``cred:`` references to bytes; ``urls(ca_name)`` gives the addresses to write into certificates;
+    ``passphrase`` is the reference of the passphrase that keys in the data directory are encrypted with.
     """
 
     name: str
@@ -151,6 +173,7 @@ class BackendContext:
     clock: Clock
     secret: Any  # Callable[[str], bytes]
     urls: Any  # Callable[[str], PublishedUrls]
+    passphrase: str = "file:keys/passphrase"
 
 
 class BackendPlugin(Protocol):
