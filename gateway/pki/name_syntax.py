@@ -1,7 +1,7 @@
-"""What DNS names, IP addresses, e-mail addresses and URIs may look like in a certificate (RFC 5280 section 4.2.1.6).
+"""What DNS names, IP addresses, e-mail addresses and URIs may look like in a certificate (RFC 5280, 4.2.1.6).
 
-Each function gives the one normal form of a text, or raises MalformedMessage (``name.malformed``) with what is
-wrong and what would be right. Whether a well-formed name is *allowed* is policy's matter.
+Each function gives the one normal form of a text, or raises MalformedMessage (``name.malformed``) with what
+is wrong and what would be right. Whether a well-formed name is *allowed* is policy's matter.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _dns_fault(text: str) -> str:
     elif _DOTTED_QUAD.fullmatch(text):
         found = "is an IP address; send it as iPAddress"
     else:
-        found = "may hold letters, digits, hyphens and underscores only, and no label starts or ends with a hyphen"
+        found = "may hold letters, digits, hyphens and underscores only, no hyphen at the edge of a label"
     return found
 
 
@@ -85,9 +85,7 @@ def ip_octets(text: str) -> bytes:
     except ValueError as exc:
         raise malformed_name(f"{shown(text)} is no IP address") from exc
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        raise malformed_name(
-            f"the IP address {shown(text)} has a zone; a certificate holds addresses without"
-        )
+        raise malformed_name(f"the IP address {shown(text)} has a zone; send it without")
     return normal_ip(address)
 
 
@@ -116,9 +114,7 @@ def checked_email(text: str) -> str:
 
 
 def checked_uri(text: str) -> str:
-    """An absolute URI as it stands (RFC 3986 section 4.3; RFC 5280 4.2.1.6: scheme and scheme-specific part)."""
+    """An absolute URI as it stands (RFC 3986 section 4.3, RFC 5280 section 4.2.1.6)."""
     if not _URI.fullmatch(text):
-        raise malformed_name(
-            f"{shown(text)} is no absolute URI: scheme, colon and the rest in ASCII, no blanks"
-        )
+        raise malformed_name(f"{shown(text)} is no absolute URI: scheme, colon, then ASCII without blanks")
     return text

@@ -1,11 +1,12 @@
 """Distinguished names and general names between DER and the model (RFC 5280 sections 4.1.2.4 and 4.2.1.6).
 
-Also their comparison (section 7.1). What policy compares is what will be signed: the DER of a DNS name or an IP
-address is always made anew from its normal form. Whether a name is allowed is not decided here.
+Also their comparison (section 7.1). What policy compares is what will be signed: the DER of a DNS name or an
+IP address is always made anew from its normal form. Whether a name is allowed is not decided here.
 """
 
 from __future__ import annotations
 
+import string
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -28,7 +29,7 @@ from gateway.pki.name_syntax import (
     normal_dns,
     shown,
 )
-from gateway.pki.oids import read_oid
+from gateway.pki.oids import oid_der, read_oid
 
 _PRINTABLE, _UTF8, _IA5 = der.PRINTABLE_STRING, der.UTF8_STRING, der.IA5_STRING
 _CODECS = {
@@ -41,9 +42,7 @@ _CODECS = {
     0x1C: "utf-32-be",  # UniversalString
     0x1E: "utf-16-be",  # BMPString
 }
-_PRINTABLE_CHARACTERS = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?"
-)
+_PRINTABLE_CHARACTERS = frozenset(string.ascii_letters + string.digits + " '()+,-./:=?")
 # RFC 5280 appendix A.1: these attributes have one string type only
 _FIXED_TAGS = {
     ATTRIBUTE_OIDS["C"]: _PRINTABLE,
@@ -60,7 +59,7 @@ _EDI_PARTY, _URI, _IP, _REGISTERED_ID = 0xA5, 0x86, 0x87, 0x88
 def decode_name(name_der: bytes) -> DistinguishedName:
     """Read a Name (RFC 5280 section 4.1.2.4). Raises MalformedMessage, nothing else.
 
-    An attribute that is no character string keeps its whole TLV as ``#`` and hex digits (RFC 4514 section 2.4).
+    An attribute that is no character string keeps its TLV as ``#`` and hex digits (RFC 4514 section 2.4).
     """
     tag, start, end = der.read_tlv(name_der)
     if tag != der.SEQUENCE or end != len(name_der):
@@ -121,15 +120,15 @@ def _attribute_der(attribute: AttributeTypeAndValue) -> bytes:
     fixed = _FIXED_TAGS.get(oid)
     tag = fixed or attribute.tag
     if attribute.tag not in _CODECS:
-        return der.sequence(der.oid(oid), _hex_value(attribute))
+        return der.sequence(oid_der(oid), _hex_value(attribute))
     if tag == _PRINTABLE and not _PRINTABLE_CHARACTERS.issuperset(value):
         if fixed:
             raise malformed_name(
-                f"{shown_type} {shown(value)} must be a PrintableString: letters, digits, blank and '()+,-./:=?"
+                f"{shown_type} {shown(value)} must be a PrintableString: letters, digits, blanks, '()+,-./:=?"
             )
         tag = _UTF8
     try:
-        return der.sequence(der.oid(oid), der.tlv(tag, value.encode(_CODECS[tag])))
+        return der.sequence(oid_der(oid), der.tlv(tag, value.encode(_CODECS[tag])))
     except UnicodeEncodeError as exc:
         raise malformed_name(
             f"{shown_type} {shown(value)} has characters that its string type cannot hold"
@@ -147,7 +146,10 @@ def _hex_value(attribute: AttributeTypeAndValue) -> bytes:
 
 
 def decode_general_names(names_der: bytes) -> tuple[GeneralName, ...]:
-    """Read GeneralNames, the content of subjectAltName (RFC 5280 section 4.2.1.6). Raises MalformedMessage."""
+    """Read GeneralNames, the content of subjectAltName (RFC 5280 section 4.2.1.6).
+
+    Raises MalformedMessage, mostly with ``name.malformed`` and the path ``sans[n]``.
+    """
     tag, start, end = der.read_tlv(names_der)
     if tag != der.SEQUENCE or end != len(names_der):
         raise malformed_name("general names must be one SEQUENCE")
@@ -243,7 +245,7 @@ def names_match(left: DistinguishedName, right: DistinguishedName) -> bool:
 
 
 def san_sets_match(left: Sequence[GeneralName], right: Sequence[GeneralName]) -> bool:
-    """Whether two lists hold the same alternative names, whatever their order (RFC 5280 sections 7.2 to 7.5)."""
+    """Whether two lists hold the same alternative names, whatever their order (RFC 5280 section 7)."""
     return left == right or frozenset(map(_comparable_san, left)) == frozenset(map(_comparable_san, right))
 
 

@@ -41,9 +41,15 @@ _FREQUENT = (
     "1.3.101.113",
     *(f"2.16.840.1.101.3.4.3.{arc}" for arc in (17, 18, 19)),
 )
-_TEXT_OF_CONTENT = {der.oid(dotted)[2:]: dotted for dotted in _FREQUENT}
+_DER_OF_TEXT = {dotted: der.oid(dotted) for dotted in _FREQUENT}
+_TEXT_OF_CONTENT = {oid_der[2:]: dotted for dotted, oid_der in _DER_OF_TEXT.items()}
 
 
 def read_oid(content: bytes) -> str:
     """The dotted form of an OBJECT IDENTIFIER's content octets. Raises MalformedMessage."""
     return _TEXT_OF_CONTENT.get(content) or der.oid_text(content)
+
+
+def oid_der(dotted: str) -> bytes:
+    """The whole TLV of an OBJECT IDENTIFIER. Raises ValueError if the text is none."""
+    return _DER_OF_TEXT.get(dotted) or der.oid(dotted)

@@ -1,0 +1,53 @@
+"""Lists of X.509 extensions, as certificates and extension requests hold them (RFC 5280 section 4.2)."""
+
+from __future__ import annotations
+
+from gateway.errors import MalformedMessage
+from gateway.model.enrolment import Extension
+from gateway.pki import der
+from gateway.pki.oids import oid_der, read_oid
+
+
+def read_extensions(source: bytes, start: int, end: int) -> tuple[Extension, ...]:
+    """Read the content of an Extensions' SEQUENCE between two offsets.
+
+    RFC 5280 4.2: at least one, and no type twice. Raises MalformedMessage.
+    """
+    if start == end:
+        raise MalformedMessage("an empty list of extensions; leave it out instead")
+    extensions = [_read_extension(source, *tlv) for tlv in der.children(source, start, end)]
+    if len({extension.oid for extension in extensions}) != len(extensions):
+        oids = [extension.oid for extension in extensions]
+        twice = next(oid for oid in oids if oids.count(oid) > 1)
+        raise MalformedMessage(f"the extension {twice} stands there twice")
+    return tuple(extensions)
+
+
+def _read_extension(source: bytes, tag: int, _: int, start: int, end: int) -> Extension:
+    if tag != der.SEQUENCE:
+        raise MalformedMessage("an extension must be a SEQUENCE")
+    oid_tag, oid_start, oid_end = der.read_tlv(source, start, end)
+    if oid_tag != der.OID:
+        raise MalformedMessage("an extension must start with its object identifier")
+    oid = read_oid(source[oid_start:oid_end])
+    critical = False
+    value_tag, value_start, value_end = der.read_tlv(source, oid_end, end)
+    if value_tag == der.BOOLEAN:
+        # X.690 11.1 and 11.5 forbid other TRUEs; a written-out FALSE is wrong too, but Java tools do it
+        octets = source[value_start:value_end]
+        if octets not in (b"\xff", b"\x00"):
+            raise MalformedMessage(f"the critical flag of the extension {oid} is no DER BOOLEAN")
+        critical = octets == b"\xff"
+        value_tag, value_start, value_end = der.read_tlv(source, value_end, end)
+    if value_tag != der.OCTET_STRING or value_end != end:
+        raise MalformedMessage(f"the extension {oid} must end with its value in one OCTET STRING")
+    return Extension(oid, critical, source[value_start:value_end])
+
+
+def extension_der(extension: Extension) -> bytes:
+    """One Extension as DER. Raises ValueError if its OID is none."""
+    return der.sequence(
+        oid_der(extension.oid),
+        b"\x01\x01\xff" if extension.critical else b"",
+        der.tlv(der.OCTET_STRING, extension.value_der),
+    )
