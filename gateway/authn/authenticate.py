@@ -1,0 +1,172 @@
+"""Turns claims into evidence, or refuses: the only maker of VerifiedCredential.
+
+Authentication is a closed match over the kinds of credential; what is not verified here is not evidence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.authn.claims import ClaimedCertificate, Claims
+from gateway.authn.refusal import CredentialRefused
+from gateway.authn.secrets import PasswordMemory, is_machine_verifier, machine_secret_matches
+from gateway.authn.throttle import FailureThrottle
+from gateway.authn.trust import TrustStore
+from gateway.model.certificate import CertificateRecord, CertificateStatus
+from gateway.model.enrolment import EnrolmentRequest
+from gateway.model.evidence import BASIC, Evidence, PresentedPassword, VerifiedCredential
+from gateway.model.reasons import ReasonCode
+from gateway.pki.chain import UntrustedCertificate, verify_client_chain
+from gateway.store.credentials import CredentialRow
+
+WRONG_SECRET = "the user name or the secret is wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the database said of the claims: the credential of that user name, the certificate's record."""
+
+    credential: CredentialRow | None = None
+    certificate: CertificateRecord | None = None
+
+
+class Authenticator:
+    """Verifies claims against the database's and the trust stores' word."""
+
+    def __init__(self, server_key: bytes, monotonic: Callable[[], float]) -> None:
+        self._server_key = server_key
+        self._throttle = FailureThrottle(monotonic)
+        self._memory = PasswordMemory(monotonic)
+
+    async def verify(
+        self,
+        claims: Claims,
+        looked: Looked,
+        request: EnrolmentRequest,
+        trust: TrustStore | None,
+        now: datetime,
+    ) -> Evidence:
+        """Every claim must stand up. Raises CredentialRefused.
+
+        ``trust`` is the store that the certificate's rule names; it must be given where a certificate is
+        claimed.
+        """
+        verified: list[VerifiedCredential] = []
+        if claims.certificate is not None:
+            if trust is None:
+                raise CredentialRefused("no trust store is configured for client certificates")
+            verified.append(_verify_certificate(claims.certificate, looked.certificate, trust, now))
+        if claims.password is not None:
+            verified.append(await self._verify_password(claims.password, looked.credential, request, now))
+        return Evidence(tuple(verified))
+
+    async def _verify_password(
+        self,
+        presented: PresentedPassword,
+        row: CredentialRow | None,
+        request: EnrolmentRequest,
+        now: datetime,
+    ) -> VerifiedCredential:
+        address = request.remote.address
+        wait_s = self._throttle.retry_after_s(presented.user, address)
+        if wait_s:
+            raise CredentialRefused(
+                f"too many failed attempts for this user or address; wait {wait_s} seconds",
+                code=ReasonCode.AUTH_THROTTLED,
+                retry_after_s=wait_s,
+            )
+        secret = presented.secret.reveal()
+        if not await self._secret_matches(row, secret) or row is None:
+            self._throttle.failed(presented.user, address)
+            raise CredentialRefused(WRONG_SECRET, detail=f"user {presented.user!r}")
+        _check_in_force(row, request, now)
+        return VerifiedCredential(
+            kind=BASIC,
+            identity=f"basic:{row.id}",
+            label=row.name,
+            credential_id=row.id,
+            names=row.names,
+        )
+
+    async def _secret_matches(self, row: CredentialRow | None, secret: bytes) -> bool:
+        verifier = row.verifier if row is not None else None
+        if verifier is None or is_machine_verifier(verifier):
+            return machine_secret_matches(self._server_key, verifier, secret)
+        if self._memory.remembers(verifier, secret):
+            return True
+        # argon2id takes some 50 ms and 64 MiB: never on the event loop.
+        if not await asyncio.to_thread(self._memory.verify, verifier, secret):
+            return False
+        self._memory.remember(verifier, secret)
+        return True
+
+
+def _check_in_force(row: CredentialRow, request: EnrolmentRequest, now: datetime) -> None:
+    """The secret was right, so the answer may say what is wrong with the credential."""
+    if row.revoked_at is not None:
+        raise CredentialRefused(WRONG_SECRET, detail=f"credential {row.id} is revoked")
+    if row.expires_at is not None and row.expires_at <= now:
+        raise CredentialRefused(
+            f"this credential expired at {row.expires_at:%Y-%m-%d %H:%M}Z; ask for a new one",
+            detail=f"credential {row.id}",
+        )
+    if row.uses_left is not None and row.uses_left <= 0:
+        raise CredentialRefused("this credential has been used up; ask for a new one")
+    protocol_fits = row.protocol is None or row.protocol == request.protocol
+    if not protocol_fits or (row.endpoints is not None and request.endpoint not in row.endpoints):
+        raise CredentialRefused(
+            f"this credential is not for {request.protocol} at the endpoint {request.endpoint!r}",
+            code=ReasonCode.AUTH_CREDENTIAL_SCOPE,
+        )
+
+
+def _verify_certificate(
+    claimed: ClaimedCertificate, record: CertificateRecord | None, trust: TrustStore, now: datetime
+) -> VerifiedCredential:
+    leaf, rule = claimed.leaf, claimed.rule
+    try:
+        verify_client_chain(
+            claimed.presented.chain_der,
+            trust.anchors,
+            now,
+            ignore_expiry_s=rule.allow_expired_s,
+            extended_key_usages=rule.extended_key_usage,
+        )
+    except UntrustedCertificate as exc:
+        raise CredentialRefused(str(exc), code=exc.code, detail=exc.detail) from exc
+    if leaf.is_ca:
+        raise CredentialRefused(
+            "a CA certificate is no client certificate", code=ReasonCode.AUTH_CERTIFICATE_USAGE
+        )
+    ours = leaf.issuer_der in trust.own_issuers
+    if trust.checks_revocation:
+        _check_status(claimed, record, ours=ours)
+    detail = (("certificate_sha256", leaf.sha256), ("ours", "yes" if ours else "no"))
+    return VerifiedCredential(
+        kind=claimed.presented.kind,
+        identity=claimed.identity,
+        label=str(leaf.subject),
+        certificate_der=leaf.certificate_der,
+        detail=detail,
+    )
+
+
+def _check_status(claimed: ClaimedCertificate, record: CertificateRecord | None, *, ours: bool) -> None:
+    if record is None:
+        if ours:
+            # Signed by our CA but never recorded: it is not ours to vouch for (fail closed).
+            raise CredentialRefused(
+                "the client certificate is not in this gateway's record; enrol again",
+                code=ReasonCode.AUTH_CERTIFICATE_STATUS_UNKNOWN,
+                detail=f"sha256 {claimed.leaf.sha256}",
+            )
+        return
+    if record.status is not CertificateStatus.GOOD:
+        when = f" since {record.revoked_at:%Y-%m-%d %H:%M}Z" if record.revoked_at else ""
+        raise CredentialRefused(
+            f"the client certificate is {record.status}{when} ({record.revocation_reason or 'unspecified'})",
+            code=ReasonCode.AUTH_CERTIFICATE_REVOKED,
+        )

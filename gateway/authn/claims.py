@@ -1,0 +1,100 @@
+"""Which of the presented credentials a policy looks at, and whom they claim to be; nothing is verified here.
+
+The claimed identity lets one database read fetch everything that the verification and the search for an
+earlier request need. It is worth nothing until ``Authenticator.verify`` has returned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.authn.refusal import CredentialRefused
+from gateway.errors import MalformedMessage
+from gateway.model.enrolment import EnrolmentRequest, Operation
+from gateway.model.evidence import MTLS, RENEWAL_CERT, PresentedCertificate, PresentedPassword
+from gateway.model.reasons import ReasonCode
+from gateway.pki.certificate import ParsedCertificate, parse_certificate
+from gateway.policy.rules import AuthenticationRule, CertificateRule, Require
+
+MAX_CHAIN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedCertificate:
+    """A presented chain, its leaf read, and the rule that will judge it."""
+
+    presented: PresentedCertificate
+    leaf: ParsedCertificate
+    rule: CertificateRule
+
+    @property
+    def identity(self) -> str:
+        return f"cert:{self.leaf.spki_sha256}/{self.leaf.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The credentials that will be verified; at least one is there."""
+
+    password: PresentedPassword | None
+    certificate: ClaimedCertificate | None
+
+
+def read_claims(rule: AuthenticationRule, request: EnrolmentRequest) -> Claims:
+    """Pick the credentials that the rule looks at. Raises CredentialRefused where a demanded one is missing."""
+    password: PresentedPassword | None = None
+    certificate: ClaimedCertificate | None = None
+    for presented in request.presented:
+        if isinstance(presented, PresentedPassword):
+            if rule.basic is not None:
+                password = presented
+        else:
+            certificate_rule = _certificate_rule(rule, presented, request.operation)
+            if certificate_rule is not None:
+                certificate = _claimed(presented, certificate_rule)
+    missing = _missing(rule, password, certificate)
+    if missing:
+        raise CredentialRefused(
+            f"this policy asks for {' and '.join(missing)}, which the request did not bring",
+            code=ReasonCode.AUTH_MISSING,
+        )
+    return Claims(password, certificate)
+
+
+def _certificate_rule(
+    rule: AuthenticationRule, presented: PresentedCertificate, operation: Operation
+) -> CertificateRule | None:
+    if presented.kind == RENEWAL_CERT:
+        return rule.renewal
+    if presented.kind != MTLS:
+        return None
+    # As in policy.selection: at a renewal a plain client certificate counts as the renewed one.
+    return rule.mtls or (rule.renewal if operation in {Operation.RENEW, Operation.REKEY} else None)
+
+
+def _missing(
+    rule: AuthenticationRule, password: PresentedPassword | None, certificate: ClaimedCertificate | None
+) -> list[str]:
+    wanted: list[tuple[str, bool]] = []
+    if rule.basic is not None:
+        wanted.append(("a user name with secret (HTTP Basic)", password is not None))
+    if rule.mtls is not None or rule.renewal is not None:
+        wanted.append(("a client certificate", certificate is not None))
+    if rule.require is Require.ALL:
+        return [what for what, there in wanted if not there]
+    return [] if any(there for _, there in wanted) else [" or ".join(what for what, _ in wanted)]
+
+
+def _claimed(presented: PresentedCertificate, rule: CertificateRule) -> ClaimedCertificate:
+    if len(presented.chain_der) > MAX_CHAIN:
+        raise CredentialRefused(
+            f"the client certificate came with a chain of {len(presented.chain_der)}; at most {MAX_CHAIN} are read",
+            code=ReasonCode.AUTH_CERTIFICATE_UNTRUSTED,
+        )
+    try:
+        leaf = parse_certificate(presented.chain_der[0])
+    except MalformedMessage as exc:
+        raise CredentialRefused(
+            f"the client certificate cannot be read: {exc}", code=ReasonCode.AUTH_CERTIFICATE_UNTRUSTED
+        ) from exc
+    return ClaimedCertificate(presented, leaf, rule)
