@@ -1,8 +1,8 @@
 """PUBLIC port between the gateway and a CA. Entry-point group ``pkigate.ca_backends``.
 
 A backend never reads the gateway's database. "Refused" is a value, "unavailable" and "in doubt" are
-exceptions (``gateway.errors``): BackendUnavailable where the CA is known not to have acted (or the call may be
-repeated with the same ``order_id``), BackendInDoubt where it may have acted.
+exceptions (``gateway.errors``): BackendUnavailable where the CA is known not to have acted (or the call may
+be repeated with the same ``order_id``), BackendInDoubt where it may have acted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class RetryClass(StrEnum):
 class IssuanceOrder:
     """What is to be signed. ``order_id`` is the idempotency key, a UUIDv7 text.
 
-    ``csr_der`` is the client's PKCS#10, where there is one; a backend with ``needs_csr`` gets no order without.
+    ``csr_der`` is the client's PKCS#10, where there is one; a backend with ``needs_csr`` gets no order
+    without.
     """
 
     order_id: str
@@ -109,8 +110,8 @@ class CanRevoke(Protocol):
 class CrlRequest:
     """What an embedded CA needs to sign a CRL (RFC 5280 section 5).
 
-    ``ca_name`` is a ``CertificateAuthority.name`` of the backend; empty means its default issuing CA. ``entries``
-    is read once, in another thread.
+    ``ca_name`` is a ``CertificateAuthority.name`` of the backend; empty means its default issuing CA.
+    ``entries`` is read once, in another thread.
     """
 
     number: int
@@ -124,8 +125,8 @@ class CrlRequest:
 class CertificateAuthority:
     """A CA that signs in this process and whose certificate and CRL the gateway publishes.
 
-    ``name`` is the one that was given to ``BackendContext.urls``, unique in the gateway; ``issuer_key_sha256``
-    finds the entries of its CRL in the store.
+    ``name`` is the one that was given to ``BackendContext.urls``, unique in the gateway;
+    ``issuer_key_sha256`` finds the entries of its CRL in the store.
     """
 
     name: str
@@ -173,7 +174,7 @@ class BackendContext:
     clock: Clock
     secret: Any  # Callable[[str], bytes]
     urls: Any  # Callable[[str], PublishedUrls]
-    passphrase: str = "file:keys/passphrase"
+    passphrase: str = "file:keys/passphrase"  # noqa: S105  # where it is, not what it is
 
 
 class BackendPlugin(Protocol):

@@ -72,8 +72,8 @@ class _Issuer:
     def sign(self, order_id: str, body: bytes) -> bytes:
         """The certificate with its serial number: 159 bits that nobody can foretell without the CA's key.
 
-        They come from a keyed hash of the order and of all that is signed, so that the same order gives the same
-        certificate in every worker and after a restart, and another plan never the same serial number.
+        They come from a keyed hash of the order and of all that is signed, so that the same order gives the
+        same certificate in every worker and after a restart, and another plan never the same serial number.
         """
         digest = hmac.digest(self._serial_key, order_id.encode() + b"\0" + body, "sha256")
         tbs = tbs_certificate(int.from_bytes(digest[:20], "big") >> 1, body)
@@ -91,8 +91,8 @@ def _serial_key(ca: IssuingCa) -> bytes:
 class EmbeddedBackend:
     """Signs by template: inline with a fast key, in a thread with a slow one.
 
-    ``retry`` is idempotent: an order that is sent again gives the same bytes (with an ML-DSA key: the same serial
-    number only while the process lives). Abilities: ``CanSignCrl``, ``CanHealth``, ``CanRevoke``.
+    ``retry`` is idempotent: an order that is sent again gives the same bytes (with an ML-DSA key: the same
+    serial number, while the process lives). Abilities: ``CanSignCrl``, ``CanHealth``, ``CanRevoke``.
     """
 
     retry = RetryClass.IDEMPOTENT
@@ -159,7 +159,7 @@ class EmbeddedBackend:
         )
 
     async def sign_crl(self, request: CrlRequest) -> bytes:
-        """The CRL of one of our CAs, built and signed in a thread. Raises ConfigurationError for an unknown name."""
+        """The CRL of one of our CAs, built and signed in a thread. Raises ConfigurationError."""
         return await asyncio.to_thread(self._sign_crl, request)
 
     async def revoke(self, serial: int, reason: RevocationReason) -> None:

@@ -1,4 +1,4 @@
-"""X.509 values and extensions as DER (RFC 5280 sections 4.1.2.5 and 4.2), by the writer of ``gateway.pki.der``."""
+"""X.509 times and extensions as DER (RFC 5280 sections 4.1.2.5 and 4.2), by ``gateway.pki.der``."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def basic_constraints(*, ca: bool, path_length: int | None = None) -> bytes:
 
 
 def key_usage(names: tuple[str, ...]) -> bytes:
-    """KeyUsage, critical, from RFC 5280 bit names. Raises KeyError for an unknown one, ValueError for none."""
+    """KeyUsage, critical, from RFC 5280 bit names. Raises KeyError for an unknown one, ValueError if none."""
     bits = 0
     for name in names:
         bits |= 0x8000 >> KEY_USAGE_BITS[name]
@@ -106,7 +106,7 @@ def time(moment: datetime) -> bytes:
 
 
 def signed(tbs_der: bytes, algorithm_der: bytes, signature: bytes) -> bytes:
-    """SIGNED{...}: the signed bytes, the algorithm and the signature as a BIT STRING (RFC 5280 section 4.1.1)."""
+    """SIGNED{}: signed bytes, algorithm and signature as a BIT STRING (RFC 5280 section 4.1.1)."""
     return der.tlv(der.SEQUENCE, tbs_der + algorithm_der + der.tlv(der.BIT_STRING, b"\0" + signature))
 
 

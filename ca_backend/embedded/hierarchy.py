@@ -1,4 +1,4 @@
-"""The files of the embedded CA: one root, issuing CAs below it; made once, checked at every opening (RFC 5280).
+"""The files of the embedded CA: one root, issuing CAs below it; made once, checked at every opening.
 
 ``DATA/ca/BACKEND/`` holds ``root.key.pem``, ``root.pem`` and, for each issuing CA, ``NAME.key.pem`` and
 ``NAME.pem``. What exists is never changed or replaced.
@@ -86,8 +86,8 @@ def published_name(backend: str, ca: str) -> str:
 def initialise(options: EmbeddedOptions, context: BackendContext) -> None:
     """Make what is missing: everything at the first start, a newly listed issuing CA later.
 
-    The directory appears whole or not at all. Raises ConfigurationError if part of it is lost, SecretUnavailable
-    if the passphrase does not fit.
+    The directory appears whole or not at all. Raises ConfigurationError if part of it is lost,
+    SecretUnavailable if the passphrase does not fit.
     """
     directory = ca_directory(context)
     passphrase = _passphrase(options, context)
@@ -208,7 +208,7 @@ def _make_root(files: CaFiles, options: EmbeddedOptions, context: BackendContext
 def _complete_issuing(
     directory: Path, options: EmbeddedOptions, context: BackendContext, passphrase: bytes
 ) -> None:
-    """Make the issuing CAs that are not there. The key is written first: a crash leaves one without certificate."""
+    """Make the issuing CAs that are missing; a key that a crash left without certificate gets one."""
     missing = [ca for ca in options.issuing if not CaFiles(ca.name, directory).certificate.exists()]
     if not missing:
         return

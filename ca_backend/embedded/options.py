@@ -18,7 +18,7 @@ class IssuingCaOptions(BaseModel):
 
     name: CaName = Field(description="Name of the CA: of its files, and of the profile that routes to it.")
     key: KeyKind = Field(
-        KeyKind.EC_P256,
+        default=KeyKind.EC_P256,
         description="Kind of its key. Read only when the CA is made; an existing key stays as it is.",
     )
 
@@ -39,7 +39,7 @@ class EmbeddedOptions(BaseModel):
         10, ge=1, le=100, description="Lifetime of an issuing CA's certificate."
     )
     issuing: tuple[IssuingCaOptions, ...] = Field(
-        (IssuingCaOptions(name="issuing"),),
+        default=(IssuingCaOptions(name="issuing"),),
         min_length=1,
         description="The issuing CAs. One that is added later is made at the next start.",
     )

@@ -1,7 +1,7 @@
-"""TBSCertificate from pre-encoded parts (RFC 5280 section 4.1.2): compiled once per issuer and shape of profile.
+"""TBSCertificate from parts that are encoded once per issuer and shape of profile (RFC 5280 section 4.1.2).
 
-A template holds everything but serial number, validity, subject, key, key identifier and names. It takes about
-a fifth of the time of a general builder; a property test holds its output equal to that builder's.
+A template holds everything but serial number, validity, subject, key, key identifier and names, which makes
+it several times as fast as a general builder. A property test holds its output equal to that builder's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OWN_EXTENSIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class IssuerFields:
-    """What an issuer puts into every certificate; ``name_der`` is its subject exactly as in its certificate."""
+    """What an issuer puts into every certificate; ``name_der`` is its subject as its certificate has it."""
 
     name_der: bytes
     key_identifier: bytes

@@ -6,6 +6,7 @@ The only module that touches a private key of ours. Does NOT hold keys of client
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import secrets
 import stat
@@ -141,10 +142,8 @@ def private_key_for_tls(path: Path, passphrase: bytes) -> PrivateKey:
 
 def create_passphrase_file(path: Path) -> bytes:
     """Write 32 random bytes as one line of base64, mode 0600, and give that line. Keeps an existing file."""
-    try:
+    with contextlib.suppress(Conflict):
         _write_new(path, base64.b64encode(secrets.token_bytes(32)) + b"\n")
-    except Conflict:
-        pass
     return read_passphrase(path)
 
 
@@ -157,7 +156,7 @@ def read_passphrase(path: Path) -> bytes:
 
 
 def _signing(private_key: PrivateKey) -> tuple[Callable[[bytes], bytes], bytes, bool]:
-    """How this key signs, the AlgorithmIdentifier of that (RFC 4055, 5758, 8410, 9881), and whether it is slow."""
+    """How this key signs, the AlgorithmIdentifier (RFC 4055, 5758, 8410, 9881), and whether it is slow."""
     null = der.tlv(der.NULL, b"")
     match private_key:
         case rsa.RSAPrivateKey():
