@@ -1,0 +1,198 @@
+"""Turns pydantic's errors into words that an administrator can act on: what is wrong; what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+Path = tuple[str | int, ...]
+Value = dict[str, "Value"] | list["Value"] | str | None
+
+MAX_LISTED = 24
+
+
+class Misfit(ValueError):
+    """Raised by validators of our models: ``at`` leads from the validated value to the guilty one."""
+
+    def __init__(self, text: str, at: Path = ()) -> None:
+        super().__init__(text)
+        self.at = at
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One mistake. ``of_key``: the key itself is wrong, not its value."""
+
+    path: Path
+    text: str
+    of_key: bool = False
+
+
+def complaints_of(model: type[BaseModel], value: Value, error: ValidationError) -> Iterator[Complaint]:
+    """Give one complaint for every error; ``value`` is what was validated."""
+    for details in error.errors(include_url=False):
+        yield _complaint(model, value, details)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``did you mean 'x'?`` or the list of what is known; to be put behind a semicolon."""
+    options = sorted(set(known))
+    lowered = {option.lower(): option for option in options}
+    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {lowered[close[0]]!r}?"
+    if not options:
+        return "none is known here"
+    listed = ", ".join(options[:MAX_LISTED]) + (", ..." if len(options) > MAX_LISTED else "")
+    return f"known here: {listed}"
+
+
+def _complaint(model: type[BaseModel], value: Value, details: ErrorDetails) -> Complaint:
+    path = _written_path(value, details["loc"])
+    context = details.get("ctx", {})
+    match details["type"]:
+        case "extra_forbidden":
+            return _unknown_key(model, path)
+        case "missing":
+            return _missing_key(model, path)
+        case "value_error":
+            fault = context.get("error")
+            at = fault.at if isinstance(fault, Misfit) else ()
+            return Complaint((*path, *at), _sentence(str(fault)))
+        case _:
+            return Complaint(path, _wrong_value(details))
+
+
+def _written_path(value: Value, loc: tuple[int | str, ...]) -> Path:
+    """The part of ``loc`` that names something in the document: pydantic adds tags of unions and functions."""
+    path: list[str | int] = []
+    for index, step in enumerate(loc):
+        if isinstance(value, dict) and step in value:
+            value = value[str(step)]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        elif isinstance(value, str) and step == 0:
+            continue  # a single word that stands for a list of one
+        elif index != len(loc) - 1 or not isinstance(value, dict):
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _unknown_key(model: type[BaseModel], path: Path) -> Complaint:
+    key = str(path[-1])
+    known: set[str] = set()
+    for parent in _models_at(model, path[:-1]):
+        known |= {info.alias or name for name, info in parent.model_fields.items()}
+        if key in getattr(parent, "planned", ()):
+            return Complaint(path, f"{key!r} is not available in this version; remove it", of_key=True)
+    return Complaint(path, f"unknown key {key!r}; {did_you_mean(key, known)}", of_key=True)
+
+
+def _missing_key(model: type[BaseModel], path: Path) -> Complaint:
+    key = str(path[-1])
+    described = ""
+    for parent in _models_at(model, path[:-1]):
+        for name, info in parent.model_fields.items():
+            if (info.alias or name) == key and info.description:
+                described = f": {info.description.split('. ')[0].rstrip('.')}"
+    return Complaint(path[:-1], f"the key {key!r} is missing; add it{described}")
+
+
+def _wrong_value(details: ErrorDetails) -> str:
+    given = _shown(details["input"])
+    context = details.get("ctx", {})
+    expected = str(context.get("expected", ""))
+    match details["type"]:
+        case "literal_error" | "enum":
+            words = [word.strip(" '") for word in expected.replace(" or ", ", ").split(", ")]
+            return f"{given} is not known; {_words(details['input'], words)}"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return f"{given} is no whole number; write one, for example 2048"
+        case "bool_parsing" | "bool_type":
+            return f"{given} is neither true nor false; write one of them"
+        case "string_type":
+            return f"{_absent(details['input'], given)}; write a text"
+        case "model_type" | "model_attributes_type" | "dict_type" | "mapping_type":
+            return f"{_absent(details['input'], given)}; write `key: value` lines below it, or {{}} for none"
+        case "tuple_type" | "list_type":
+            return f"{_absent(details['input'], given)}; write a list: [a, b]"
+        case "greater_than_equal" | "greater_than":
+            return f"{given} is too small; at least {context.get('ge', context.get('gt'))}"
+        case "less_than_equal" | "less_than":
+            return f"{given} is too large; at most {context.get('le', context.get('lt'))}"
+        case "string_pattern_mismatch":
+            return f"{given} has the wrong form; it must match {context.get('pattern')}"
+        case "too_short" | "string_too_short":
+            return f"{given} is too short; at least {context.get('min_length')}"
+        case "too_long" | "string_too_long":
+            return f"{given} is too long; at most {context.get('max_length')}"
+        case _:
+            return _sentence(f"{given}: {details['msg']}")
+
+
+def _words(given: object, words: Sequence[str]) -> str:
+    suggestion = did_you_mean(given, words) if isinstance(given, str) else ""
+    listed = "one of " + ", ".join(words) if len(words) > 1 else f"only {words[0]} is"
+    return f"{suggestion} {listed}" if suggestion.startswith("did") else listed
+
+
+def _absent(value: object, given: str) -> str:
+    if value is None:
+        return "there is no value"
+    if isinstance(value, str):
+        return f"a single value {given} stands here"
+    return "a list stands here" if isinstance(value, list) else "a mapping stands here"
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "no value"
+    text = value if isinstance(value, str) else f"{value}"
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _sentence(text: str) -> str:
+    """Every complaint says what would be right; a foreign validator's text may not."""
+    return text if ";" in text else f"{text}; see the description of this key"
+
+
+def _models_at(model: type[BaseModel], path: Path) -> list[type[BaseModel]]:
+    annotations: list[Any] = [model]
+    for step in path:
+        annotations = [inner for annotation in annotations for inner in _inner(annotation, step)]
+    return [one for annotation in annotations for one in _alternatives(annotation) if _is_model(one)]
+
+
+def _inner(annotation: Any, step: str | int) -> list[Any]:
+    found: list[Any] = []
+    for one in _alternatives(annotation):
+        origin, arguments = get_origin(one), get_args(one)
+        if _is_model(one):
+            found += [f.annotation for n, f in one.model_fields.items() if (f.alias or n) == step]
+        elif isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(step, str):
+            found.append(arguments[1])
+        elif isinstance(origin, type) and issubclass(origin, Sequence) and isinstance(step, int):
+            found.append(arguments[0])
+    return found
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    elif origin is Union or origin is types.UnionType:
+        for one in get_args(annotation):
+            yield from _alternatives(one)
+    else:
+        yield annotation
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

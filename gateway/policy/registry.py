@@ -1,0 +1,21 @@
+"""What the loader must know of the installed plug-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Options models by protocol and by backend type, endpoint names that are taken, and the lab switch.
+
+    ``lab`` turns on what policies grant in lab mode only (``lab_loopback``).
+    """
+
+    endpoint_options: Mapping[str, type[BaseModel]]
+    backend_options: Mapping[str, type[BaseModel]]
+    reserved_endpoint_names: Mapping[str, frozenset[str]]
+    lab: bool = False

@@ -1,0 +1,220 @@
+"""A strict YAML reader that remembers where everything stands, and complaints that say so.
+
+It takes the part of YAML that has one meaning: mappings, sequences and scalars. Anchors, aliases, tags and
+merge keys are refused, as are duplicate keys; depth, nodes and scalars are bounded. Every scalar stays the
+text that was written (``no`` is "no", ``1.10`` is "1.10") and the pydantic model converts it; only a plain
+``null``, ``~`` or nothing at all gives None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from gateway.errors import ConfigurationError
+from gateway.policy.complaints import Complaint, Path, Value, complaints_of
+
+MAX_CHARACTERS = 1 << 20
+MAX_DEPTH = 24
+MAX_NODES = 50_000
+MAX_SCALAR_CHARACTERS = 64 * 1024
+MAX_COMPLAINTS = 50
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a text; both numbers begin with 1 and count characters."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document as plain values: dict, list, str and None.
+
+    ``marks`` says where a value stands: a scalar or an item of a sequence at itself, a collection at its key.
+    ``key_marks`` says where the keys stand.
+    """
+
+    name: str
+    value: Value
+    marks: Mapping[Path, Mark]
+    key_marks: Mapping[Path, Mark]
+
+    def mark(self, path: Path, *, of_key: bool = False) -> Mark:
+        """Where the value (or key) at ``path`` stands; the nearest one around it if it is not written."""
+        if of_key and path in self.key_marks:
+            return self.key_marks[path]
+        while path not in self.marks:
+            path = path[:-1]
+        return self.marks[path]
+
+    def where(self, path: Path = (), *, of_key: bool = False) -> str:
+        """``file:line:column`` of ``mark``."""
+        mark = self.mark(path, of_key=of_key)
+        return f"{self.name}:{mark.line}:{mark.column}"
+
+
+@dataclass(slots=True)
+class ComplaintList:
+    """Collects complaints, so that somebody who writes a file sees all of them at once."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, document: Document, path: Path, text: str, *, of_key: bool = False) -> None:
+        """``text``: what is wrong; what would be right."""
+        dotted = ".".join(map(str, path))
+        line = f"{document.where(path, of_key=of_key)}: {dotted + ': ' if dotted else ''}{text}"
+        if line not in self.lines:
+            self.lines.append(line)
+
+    def take(self, error: ConfigurationError) -> None:
+        self.lines.extend(str(error).splitlines())
+
+    def raise_if_any(self) -> None:
+        """Raise one ConfigurationError with every line."""
+        if not self.lines:
+            return
+        more = len(self.lines) - MAX_COMPLAINTS
+        lines = self.lines[:MAX_COMPLAINTS] + ([f"... and {more} more"] if more > 0 else [])
+        raise ConfigurationError("\n".join(lines))
+
+
+def read_documents(name: str, text: str) -> tuple[Document, ...]:
+    """Read every document of a text; empty ones are left out.
+
+    Raises ConfigurationError with one line: after a mistake of syntax nothing more can be said.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise ConfigurationError(f"{name}:1:1: the text is over 1 Mi characters; split it into several files")
+    try:
+        documents = list(_Reader(name, yaml.parse(text, Loader=_LOADER)).documents())
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+        problem = error.problem or error.context or "this is not YAML"
+        raise ConfigurationError(
+            f"{name}:{place}: this is not YAML: {problem}; check indentation, quotes and brackets here"
+        ) from error
+    except (yaml.reader.ReaderError, UnicodeEncodeError) as error:
+        position = error.position if isinstance(error, yaml.reader.ReaderError) else error.start
+        line = text.count("\n", 0, position) + 1
+        raise ConfigurationError(
+            f"{name}:{line}:1: there is a character that YAML does not allow; remove it"
+        ) from error
+    return tuple(document for document in documents if document.value is not None)
+
+
+def validate(model: type[Model], document: Document, name: str = "") -> Model:
+    """Make an instance of ``model`` from a document.
+
+    Raises ConfigurationError with one line ``file:line:column: path: what is wrong; what would be right`` per
+    mistake. ``name`` replaces the document's own name in them.
+    """
+    if name and name != document.name:
+        document = Document(name, document.value, document.marks, document.key_marks)
+    found = ComplaintList()
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        for complaint in sorted(
+            complaints_of(model, document.value, error), key=lambda one: _place(document, one)
+        ):
+            found.add(document, complaint.path, complaint.text, of_key=complaint.of_key)
+        cause = error
+    try:
+        found.raise_if_any()
+    except ConfigurationError as error:
+        raise error from cause
+    raise AssertionError("a validation error without complaints")  # pydantic always lists what it found
+
+
+def _place(document: Document, complaint: Complaint) -> tuple[int, int]:
+    mark = document.mark(complaint.path, of_key=complaint.of_key)
+    return mark.line, mark.column
+
+
+class _Reader:
+    """Builds values from parser events; recursion is bounded by MAX_DEPTH."""
+
+    def __init__(self, name: str, events: Iterator[yaml.Event]) -> None:
+        self._name = name
+        self._events = events
+        self._nodes = 0
+        self._marks: dict[Path, Mark] = {}
+        self._key_marks: dict[Path, Mark] = {}
+
+    def documents(self) -> Iterator[Document]:
+        for event in self._events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                self._marks, self._key_marks = {}, {}
+                value = self._value(next(self._events), (), None)
+                yield Document(self._name, value, self._marks, self._key_marks)
+
+    def _value(self, event: yaml.Event, path: Path, key_mark: Mark | None) -> Value:
+        self._check(event, path)
+        if isinstance(event, yaml.ScalarEvent):
+            self._marks[path] = _mark_of(event)
+            return None if event.implicit[0] and event.value in _NULLS else str(event.value)
+        self._marks[path] = key_mark or _mark_of(event)
+        if isinstance(event, yaml.SequenceStartEvent):
+            items: list[Value] = []
+            while not isinstance(item := next(self._events), yaml.SequenceEndEvent):
+                items.append(self._value(item, (*path, len(items)), None))
+            return items
+        return self._mapping(path)
+
+    def _mapping(self, path: Path) -> dict[str, Value]:
+        mapping: dict[str, Value] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            self._check(event, path)
+            if not isinstance(event, yaml.ScalarEvent):
+                raise self._refusal(event, "a key is no plain word; write `key: value`")
+            key = str(event.value)
+            if key == "<<" and event.implicit[0]:
+                raise self._refusal(event, "merge keys are not allowed here; write the values out")
+            mark = _mark_of(event)
+            if key in mapping:
+                first = self._key_marks[(*path, key)].line
+                raise self._refusal(
+                    event, f"the key {key!r} stands here twice, first in line {first}; keep one"
+                )
+            self._key_marks[(*path, key)] = mark
+            mapping[key] = None
+            mapping[key] = self._value(next(self._events), (*path, key), mark)
+        return mapping
+
+    def _check(self, event: yaml.Event, path: Path) -> None:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise self._refusal(event, f"there are more than {MAX_NODES} values; split the file")
+        if len(path) > MAX_DEPTH:
+            raise self._refusal(event, f"values are nested deeper than {MAX_DEPTH}; flatten them")
+        if isinstance(event, yaml.AliasEvent):
+            raise self._refusal(event, f"the alias *{event.anchor} is not allowed here; write the value out")
+        if event.anchor is not None:
+            raise self._refusal(event, f"the anchor &{event.anchor} is not allowed here; remove it")
+        if event.tag is not None:
+            raise self._refusal(event, f"the tag {event.tag!r} is not allowed here; remove it")
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR_CHARACTERS:
+            raise self._refusal(
+                event, f"a value is longer than {MAX_SCALAR_CHARACTERS} characters; shorten it"
+            )
+
+    def _refusal(self, event: yaml.Event, text: str) -> ConfigurationError:
+        mark = _mark_of(event)
+        return ConfigurationError(f"{self._name}:{mark.line}:{mark.column}: {text}")
+
+
+def _mark_of(event: yaml.Event) -> Mark:
+    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
