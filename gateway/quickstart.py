@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,3 +108,56 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         return
     sync_directory(path.parent)
+
+
+def banner(quick_start: QuickStart, *, quickstart_file: Path, data_directory: Path, version: str) -> str:
+    """What `pkigate serve` prints once it is ready: addresses, the first client command, where things lie.
+
+    It holds no secret, since standard output often ends in a journal: the command reads quickstart.json.
+    """
+    lines = ["", f"pkigate {version} is ready.", ""]
+    for name, value in (("https", quick_start.https), ("http", quick_start.http)):
+        if value is not None:
+            lines.append(f"  {name:<9} {value}")
+    lines.append(f"  {'data':<9} {data_directory}")
+    lines.append(f"  {'root CA':<9} {quick_start.root_pem}")
+    lines.append(f"  {'details':<9} {quickstart_file}")
+    if quick_start.est is not None:
+        lines += [
+            "",
+            f"  First certificate by EST, names under {', '.join(quick_start.names)} (copy, paste, run):",
+            "",
+            est_command(quick_start, quickstart_file=quickstart_file),
+        ]
+    lines += ["", "  Stop with Ctrl-C. A second start keeps everything.", ""]
+    return "\n".join(lines)
+
+
+def est_command(quick_start: QuickStart, *, quickstart_file: Path) -> str:
+    """One shell command that fetches the CA certificates and enrols ``device-1.test`` with curl and openssl.
+
+    It leaves cacerts.pem, device-1.key and device-1.pem in the current directory. Raises ValueError where
+    EST does not work.
+    """
+    if quick_start.est is None:
+        raise ValueError("EST does not work on this gateway")
+    root = shlex.quote(str(quick_start.root_pem))
+    url = quick_start.est.url
+    password = f'sed -n \'s/.*"password": "\\([^"]*\\)".*/\\1/p\' {shlex.quote(str(quickstart_file))}'
+    get_ca = (
+        f"curl -sSf --cacert {root} {url}/cacerts | openssl base64 -d | "
+        "openssl pkcs7 -inform DER -print_certs -out cacerts.pem"
+    )
+    make_csr = (
+        "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout device-1.key "
+        "-subj /CN=device-1.test -addext subjectAltName=DNS:device-1.test -outform DER 2>/dev/null | "
+        "openssl base64 > device-1.p10"
+    )
+    enroll = (
+        f'curl -sS --fail-with-body --cacert {root} -u "{quick_start.est.user}:$({password})" '
+        "-H 'Content-Type: application/pkcs10' --data-binary @device-1.p10 "
+        f"-o device-1.p7 {url}/simpleenroll || {{ cat device-1.p7; false; }}"
+    )
+    unpack = "openssl base64 -d -in device-1.p7 | openssl pkcs7 -inform DER -print_certs -out device-1.pem"
+    show = "openssl x509 -in device-1.pem -noout -subject -issuer -dates -ext subjectAltName"
+    return " && \\\n".join([get_ca, make_csr, f"{{ {enroll}; }}", unpack, show])

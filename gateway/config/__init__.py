@@ -12,16 +12,26 @@ from gateway.config.model import (
     TlsFiles,
     default_data_directory,
 )
+from gateway.config.overrides import Flags, unknown_variables
+from gateway.config.reference import config_markdown, config_schema
+from gateway.config.source import load, parse, read_file
 
 __all__ = [
     "ClientCertificate",
     "ClientCertificateHeader",
     "Config",
+    "Flags",
     "Lab",
     "Limits",
     "Listener",
     "Logging",
     "Metrics",
     "TlsFiles",
+    "config_markdown",
+    "config_schema",
     "default_data_directory",
+    "load",
+    "parse",
+    "read_file",
+    "unknown_variables",
 ]

@@ -11,15 +11,29 @@ import os
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
+
+from gateway.policy.complaints import Misfit
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
 WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104  compared with, not bound
+MAX_WORKERS = 256
 HTTPS_LISTENER = "https"
 HTTP_LISTENER = "http"
+
+Item = TypeVar("Item")
 
 
 def default_data_directory() -> Path:
@@ -46,6 +60,39 @@ def _base_url(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
+def _network(given: object) -> object:
+    if not isinstance(given, str):
+        return given
+    try:
+        return ipaddress.ip_network(given)
+    except ValueError as exc:
+        raise ValueError(
+            f"{given!r} is no network ({exc}); write 10.0.0.0/8, or an address for one host"
+        ) from exc
+
+
+def _worker_setting(given: object) -> object:
+    text = str(given)
+    if text == "auto":
+        return text
+    # pydantic's own union would complain twice, once for each alternative.
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_WORKERS):
+        raise ValueError(
+            f"{given!r} is no number of workers; write auto, or a number from 1 to {MAX_WORKERS}"
+        )
+    return int(text)
+
+
+def _not_empty(given: tuple[Item, ...]) -> tuple[Item, ...]:
+    if not given:
+        raise ValueError("the list is empty; write at least one")
+    return given
+
+
+def _tls_form(given: object) -> str:
+    return "word" if isinstance(given, str) else "files"
+
+
 def _secret_reference(text: str) -> str:
     scheme, _, name = text.partition(":")
     if scheme not in {"file", "env", "cred"} or not name:
@@ -69,6 +116,8 @@ SecretReference = Annotated[str, AfterValidator(_secret_reference)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Workers = Annotated[Literal["auto"] | int, BeforeValidator(_worker_setting)]
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
@@ -88,6 +137,12 @@ class TlsFiles(Section):
     passphrase: SecretReference | None = Field(
         default=None, description="Opens the key file: `file:PATH`, `env:NAME` or `cred:NAME`."
     )
+
+
+TlsSetting = Annotated[
+    Annotated[Literal["auto", "off"], Tag("word")] | Annotated[TlsFiles, Tag("files")],
+    Discriminator(_tls_form),
+]
 
 
 class ClientCertificate(StrEnum):
@@ -117,7 +172,7 @@ class Listener(Section):
         description="IP address to bind; `0.0.0.0` is every IPv4 address, `::` every one.",
     )
     port: Port = Field(description="TCP port. 0 picks a free one once and keeps it in the data directory.")
-    tls: Literal["auto", "off"] | TlsFiles = Field(
+    tls: TlsSetting = Field(
         default="auto",
         description="`auto`: a certificate of the embedded CA, renewed by itself; `off`: plain HTTP; "
         "or files with `certificate`, `key` and `passphrase`.",
@@ -132,8 +187,7 @@ class Listener(Section):
         description="Header in which a proxy of `trusted_proxies` hands on the client's certificate; "
         "from anyone else it is dropped.",
     )
-    serves: tuple[Name, ...] = Field(
-        min_length=1,
+    serves: Annotated[tuple[Name, ...], AfterValidator(_not_empty)] = Field(
         description="Services on this listener: front ends (`est`, `acme`, `scep`, `cmp` or a plug-in's "
         "name) and `api`, `crl`, `ocsp`, `ca`.",
     )
@@ -145,13 +199,15 @@ class Listener(Section):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        if self.plain and self.client_certificate is not ClientCertificate.NONE:
-            raise ValueError("client_certificate needs TLS; set it to none, or tls to auto")
-        if "scep" in self.serves and self.client_certificate is not ClientCertificate.NONE:
+        asks = self.client_certificate is not ClientCertificate.NONE
+        if asks and self.plain:
+            raise Misfit("a client certificate needs TLS; write none, or tls: auto", ("client_certificate",))
+        if asks and "scep" in self.serves:
             # SCEP clients have no certificate yet, and some break when asked for one.
-            raise ValueError(
-                "a listener that serves scep never asks for a client certificate; "
-                "set client_certificate: none, or serve scep on another listener"
+            raise Misfit(
+                "a listener that serves scep never asks for a client certificate; write none, or serve scep "
+                "on another listener",
+                ("client_certificate",),
             )
         return self
 
@@ -247,21 +303,24 @@ class Config(Section):
         description="Opens the gateway's private keys: `file:PATH`, `env:NAME` or `cred:NAME` (a systemd "
         "credential). Default: `keys/passphrase` in the data directory, made at the first start.",
     )
-    listeners: tuple[Listener, ...] = Field(
-        default_factory=_default_listeners, min_length=1, description="Where the gateway listens."
+    listeners: Annotated[tuple[Listener, ...], AfterValidator(_not_empty)] = Field(
+        default_factory=_default_listeners,
+        description="Where the gateway listens. Default: `https` on port 8443 (acme, est, cmp, api; asks for "
+        "client certificates) and `http` on port 8080 (scep, cmp, crl, ocsp, ca), both on 127.0.0.1.",
     )
     public_urls: tuple[BaseUrl, ...] = Field(
         default=(),
         description="External base URLs by which clients reach the gateway; links in answers and "
         "certificates are built from these alone. Default: the listeners' own addresses.",
     )
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = Field(
+    trusted_proxies: tuple[Network, ...] = Field(
         default=(),
         description="Networks whose X-Forwarded-* and client certificate headers count, judged by the real "
         "TCP peer.",
     )
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
-        default="auto", description="Worker processes. `auto`: 1 on SQLite, one per core on PostgreSQL."
+    workers: Workers = Field(
+        default="auto",
+        description="Worker processes, 1 to 256. `auto`: 1 on SQLite, one per core on PostgreSQL.",
     )
     drain_timeout: Annotated[int, Field(ge=0, le=3600)] = Field(
         default=30, description="Seconds that running requests have to finish after SIGTERM."
@@ -305,26 +364,31 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
-        names = [listener.name for listener in self.listeners]
-        bound = [f"{listener.address} {listener.port}" for listener in self.listeners if listener.port]
-        if self.metrics.enabled and self.metrics.port:
-            bound.append(f"{self.metrics.address} {self.metrics.port}")
-        _refuse_repeats(names, "name")
-        _refuse_repeats(bound, "address and port")
-        if not self.trusted_proxies:
-            self._refuse_proxy_settings_without_proxies()
+        names: set[str] = set()
+        bound: set[tuple[str, int]] = set()
+        for position, listener in enumerate(self.listeners):
+            if listener.name in names:
+                raise Misfit(
+                    f"{listener.name!r} is the name of another listener too; give each its own",
+                    ("listeners", position, "name"),
+                )
+            names.add(listener.name)
+            self._refuse_taken(bound, listener.address, listener.port, ("listeners", position, "port"))
+            header = listener.client_certificate_header
+            if header is not ClientCertificateHeader.NONE and not self.trusted_proxies:
+                raise Misfit(
+                    f"{header.value!r} is believed from trusted proxies only, and there are none; "
+                    "name the proxy's network in trusted_proxies",
+                    ("listeners", position, "client_certificate_header"),
+                )
+        if self.metrics.enabled:
+            self._refuse_taken(bound, self.metrics.address, self.metrics.port, ("metrics", "port"))
         return self
 
-    def _refuse_proxy_settings_without_proxies(self) -> None:
-        for listener in self.listeners:
-            if listener.client_certificate_header is not ClientCertificateHeader.NONE:
-                raise ValueError(
-                    f"listeners: {listener.name!r} reads client certificates from a header, but "
-                    "trusted_proxies is empty; name the proxy's network there"
-                )
-
-
-def _refuse_repeats(values: list[str], what: str) -> None:
-    for position, value in enumerate(values):
-        if value in values[:position]:
-            raise ValueError(f"listeners: {value} stands twice; every listener has its own {what}")
+    @staticmethod
+    def _refuse_taken(
+        bound: set[tuple[str, int]], address: str, port: int, path: tuple[str | int, ...]
+    ) -> None:
+        if port and (address, port) in bound:
+            raise Misfit(f"port {port} of {address} is taken by another listener; choose another", path)
+        bound.add((address, port))
