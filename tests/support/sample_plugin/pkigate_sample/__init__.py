@@ -1,0 +1,1 @@
+"""A sample CA backend and a sample front end for pkigate."""
