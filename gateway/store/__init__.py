@@ -1,1 +1,4 @@
-"""The database: schema, one batched recorder per worker, reads by key. SQL lives here."""
+"""The database: SQLAlchemy Core on SQLite and PostgreSQL, one batching writer, reads apart.
+
+Nothing here returns SQLAlchemy rows, and SQL stands nowhere else but in a protocol's own ``tables.py``.
+"""

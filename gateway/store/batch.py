@@ -1,0 +1,229 @@
+"""One batch of units in one transaction: set-wise first, unit by unit if somebody in it is to blame."""
+
+from __future__ import annotations
+
+import copy
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+
+from gateway.clock import Clock, to_epoch_s
+from gateway.errors import Conflict, GatewayError, StoreUnavailable
+from gateway.store import audit
+from gateway.store.faults import Fault, error_for, fault_of
+from gateway.store.statement import Statement, Values
+from gateway.store.unit import Unit
+
+T = TypeVar("T")
+Verdict = GatewayError | None
+_ATTEMPTS = 6
+# What a driver or the binding of a value raises; anything else is a fault of this program.
+_STATEMENT_ERRORS = (DBAPIError, ValueError, OverflowError, TypeError)
+
+
+@dataclass(slots=True)
+class BatchCounts:
+    """What was done since the start; read by metrics and tests."""
+
+    transactions: int = 0
+    statements: int = 0
+    units: int = 0
+    replays: int = 0
+    failures: int = 0
+
+
+class _UnitToBlameError(Exception):
+    """A statement failed or hit other than the expected rows, so the batch must be taken apart."""
+
+
+class _TransactionGoneError(Exception):
+    """The database ended the transaction by itself; a COMMIT would report success for nothing."""
+
+
+class BatchWriter:
+    """Owns the writing connection. Used by one thread only."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._kept: Connection | None = None
+        self.counts = BatchCounts()
+
+    def write(self, units: Sequence[Unit]) -> list[Verdict]:
+        """Record units; one verdict for each, None where it is durable. Never raises for the database."""
+        try:
+            try:
+                verdicts = self._committed(lambda connection: self._write_set(connection, units))
+            except _UnitToBlameError:
+                self.counts.replays += 1
+                verdicts = self._committed(lambda connection: self._write_each(connection, units))
+        except GatewayError as exc:
+            self.counts.failures += 1
+            # Each caller raises its own, so that tracebacks do not grow into each other.
+            return [copy.copy(exc) for _ in units]
+        self.counts.units += sum(verdict is None for verdict in verdicts)
+        return verdicts
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction of its own. Raises Conflict, StoreUnavailable or GatewayError."""
+        return self._committed(work)
+
+    def close(self) -> None:
+        connection, self._kept = self._kept, None
+        if connection is not None:
+            connection.close()
+
+    def _committed(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` and COMMIT; repeat what passes by itself, as long as nothing can have been recorded."""
+        reconnected = False
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._transaction(work)
+            except _TransactionGoneError as exc:
+                self._drop()
+                raise error_for(Fault.UNAVAILABLE, exc) from exc
+            except _STATEMENT_ERRORS as exc:
+                fault = fault_of(exc)
+                if fault is Fault.RETRY:
+                    time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311  # not a secret
+                    continue
+                if fault is not Fault.UNAVAILABLE:
+                    raise error_for(fault, exc) from exc
+                lost = isinstance(exc, DBAPIError) and exc.connection_invalidated
+                self._drop()
+                if not lost or reconnected:
+                    raise error_for(fault, exc) from exc
+                # The server went away while we were idle. COMMIT was not sent, so nothing is in doubt.
+                reconnected = True
+        raise StoreUnavailable("the database is too busy")
+
+    def _transaction(self, work: Callable[[Connection], T]) -> T:
+        connection = self._connection()
+        self.counts.transactions += 1
+        transaction = connection.begin()
+        try:
+            result = work(connection)
+            if not _is_open(connection):
+                raise _TransactionGoneError("the transaction ended before COMMIT")
+        except BaseException:
+            _roll_back(connection)
+            raise
+        try:
+            transaction.commit()
+        except DBAPIError as exc:
+            fault = fault_of(exc)
+            self._drop()
+            if fault is Fault.RETRY:
+                raise
+            # Whether the server recorded the batch is not known; asking again finds out.
+            raise error_for(Fault.UNAVAILABLE, exc) from exc
+        return result
+
+    def _write_set(self, connection: Connection, units: Sequence[Unit]) -> list[Verdict]:
+        head = audit.lock_head(connection)
+        try:
+            for statement, rows in _grouped(units):
+                self._run(connection, statement, rows)
+            events = [event for unit in units for event in unit.events]
+            if events:
+                audit.move_head(connection, audit.append(connection, head, events, self._now_s()))
+        except _STATEMENT_ERRORS as exc:
+            if fault_of(exc) in {Fault.CONFLICT, Fault.STATEMENT} and _is_known_open(connection):
+                raise _UnitToBlameError from exc
+            raise
+        return [None] * len(units)
+
+    def _write_each(self, connection: Connection, units: Sequence[Unit]) -> list[Verdict]:
+        start = head = audit.lock_head(connection)
+        verdicts: list[Verdict] = []
+        for unit in units:
+            savepoint = connection.begin_nested()
+            try:
+                for statement, values in unit.operations:
+                    self._run(connection, statement, (values,))
+                next_head = audit.append(connection, head, unit.events, self._now_s())
+                savepoint.commit()
+                head = next_head
+                verdicts.append(None)
+            except (_UnitToBlameError, *_STATEMENT_ERRORS) as exc:
+                if isinstance(exc, _UnitToBlameError):
+                    verdict: Verdict = Conflict("somebody else was first", detail=str(exc))
+                else:
+                    fault = fault_of(exc)
+                    if fault in {Fault.RETRY, Fault.UNAVAILABLE}:
+                        raise
+                    verdict = error_for(fault, exc)
+                if not _is_known_open(connection):
+                    raise _TransactionGoneError("the transaction ended after an error") from exc
+                savepoint.rollback()
+                verdicts.append(verdict)
+        if head != start:
+            audit.move_head(connection, head)
+        return verdicts
+
+    def _run(self, connection: Connection, statement: Statement, rows: Sequence[Values]) -> None:
+        self.counts.statements += 1
+        result = statement.run(connection, rows)
+        if statement.exact and result.rowcount != len(rows):
+            raise _UnitToBlameError(f"{result.rowcount} rows of {len(rows)} were as expected")
+
+    def _now_s(self) -> int:
+        return to_epoch_s(self._clock.now())
+
+    def _connection(self) -> Connection:
+        if self._kept is None or self._kept.closed or self._kept.invalidated:
+            self._drop()
+            self._kept = self._engine.connect()
+        return self._kept
+
+    def _drop(self) -> None:
+        connection, self._kept = self._kept, None
+        if connection is not None:
+            if not connection.invalidated and not connection.closed:
+                connection.invalidate()
+            connection.close()
+
+
+def _grouped(units: Sequence[Unit]) -> list[tuple[Statement, Sequence[Values]]]:
+    """The operations of all units by statement, rows before the statements that touch them."""
+    groups: dict[Statement, list[Values]] = {}
+    for unit in units:
+        for statement, values in unit.operations:
+            found = groups.get(statement)
+            if found is None:
+                groups[statement] = [values]
+            elif not (statement.once and values in found):
+                found.append(values)
+    return sorted(groups.items(), key=lambda group: group[0].rank)
+
+
+def _is_open(connection: Connection) -> bool:
+    """Whether a COMMIT would commit: SQLITE_FULL ends a transaction silently, PostgreSQL spoils it."""
+    driver: Any = connection.connection.dbapi_connection
+    if isinstance(driver, sqlite3.Connection):
+        return driver.in_transaction
+    return bool(driver.info.transaction_status == 2)  # PQTRANS_INTRANS
+
+
+def _is_known_open(connection: Connection) -> bool:
+    """Whether the transaction goes on after an error: on PostgreSQL a rollback to a savepoint mends it."""
+    if connection.invalidated:
+        return False
+    driver: Any = connection.connection.dbapi_connection
+    if isinstance(driver, sqlite3.Connection):
+        return driver.in_transaction
+    return bool(driver.info.transaction_status in {2, 3})  # PQTRANS_INTRANS, PQTRANS_INERROR
+
+
+def _roll_back(connection: Connection) -> None:
+    try:
+        connection.rollback()
+    except (DBAPIError, InvalidRequestError):
+        # The connection is lost, or SQLite has rolled back already; the first error is the one that counts.
+        connection.invalidate()

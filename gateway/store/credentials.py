@@ -1,0 +1,168 @@
+"""Rows of enrolment credentials. Secrets stand here only as verifiers or sealed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, or_, select, update
+
+from gateway.clock import to_epoch_s
+from gateway.store.columns import optional_time, texts, texts_column, time_column
+from gateway.store.schema import CREDENTIAL
+from gateway.store.statement import Statement
+from gateway.store.unit import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialRow:
+    """``endpoints`` and ``names`` None: no bound. ``protocol`` None: any.
+
+    ``verifier`` is ``hmac-sha256:HEX`` or an argon2 string; ``sealed`` holds a secret that must be readable
+    again, sealed under the server key. ``uses_left`` None: as often as wanted. ``source``: ``cli`` or ``demo``.
+    """
+
+    id: str
+    kind: str
+    name: str
+    created_at: datetime
+    protocol: str | None = None
+    endpoints: tuple[str, ...] | None = None
+    verifier: str | None = None
+    sealed: bytes | None = None
+    names: tuple[str, ...] | None = None
+    expires_at: datetime | None = None
+    uses_left: int | None = None
+    revoked_at: datetime | None = None
+    source: str = "cli"
+
+    def __repr__(self) -> str:
+        return f"CredentialRow(id={self.id!r}, kind={self.kind!r}, name={self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialPage:
+    """Newest first; ``next_before_id`` continues, None at the end."""
+
+    rows: tuple[CredentialRow, ...]
+    next_before_id: str | None
+
+
+def insert(unit: Unit, row: CredentialRow) -> None:
+    """Add a credential. Commit raises Conflict if an unrevoked one of this kind has the same name."""
+    unit.insert(
+        CREDENTIAL,
+        {
+            "id": row.id,
+            "kind": row.kind,
+            "protocol": row.protocol,
+            "endpoints": None if row.endpoints is None else texts_column(row.endpoints),
+            "name": row.name,
+            "verifier": row.verifier,
+            "sealed": row.sealed,
+            "names": None if row.names is None else texts_column(row.names),
+            "created_at": to_epoch_s(row.created_at),
+            "expires_at": time_column(row.expires_at),
+            "uses_left": row.uses_left,
+            "revoked_at": time_column(row.revoked_at),
+            "source": row.source,
+        },
+    )
+
+
+def revoke(unit: Unit, credential_id: str, at: datetime) -> None:
+    """Commit raises Conflict if it is revoked already or unknown."""
+    unit.move(_REVOKE, {"credential_id": credential_id, "at": to_epoch_s(at)})
+
+
+def use(unit: Unit, credential_id: str, now: datetime) -> None:
+    """Take one use off a credential that has a count of them.
+
+    Commit raises Conflict if none is left, or it was revoked or has expired; so a one-time secret serves one
+    request, however many come at once.
+    """
+    unit.move(_USE, {"credential_id": credential_id, "now_s": to_epoch_s(now)})
+
+
+def by_name(connection: Connection, kind: str, name: str) -> CredentialRow | None:
+    """The unrevoked credential of this kind and name; its expiry is for the caller to judge."""
+    if "\x00" in name:
+        return None  # PostgreSQL cannot even be asked for it
+    row = _BY_NAME(connection, kind=kind, name=name).first()
+    return None if row is None else _row(row)
+
+
+def get(connection: Connection, credential_id: str) -> CredentialRow | None:
+    row = _BY_ID(connection, credential_id=credential_id).first()
+    return None if row is None else _row(row)
+
+
+def search(
+    connection: Connection,
+    *,
+    kind: str | None = None,
+    protocol: str | None = None,
+    source: str | None = None,
+    with_revoked: bool = False,
+    limit: int = 200,
+    before_id: str | None = None,
+) -> CredentialPage:
+    """Pages of credentials, newest first."""
+    query: Select[Any] = select(*_COLUMNS).order_by(CREDENTIAL.c.id.desc()).limit(limit + 1)
+    if kind is not None:
+        query = query.where(CREDENTIAL.c.kind == kind)
+    if protocol is not None:
+        query = query.where(or_(CREDENTIAL.c.protocol == protocol, CREDENTIAL.c.protocol.is_(None)))
+    if source is not None:
+        query = query.where(CREDENTIAL.c.source == source)
+    if not with_revoked:
+        query = query.where(CREDENTIAL.c.revoked_at.is_(None))
+    if before_id is not None:
+        query = query.where(CREDENTIAL.c.id < before_id)
+    found = connection.execute(query).all()
+    rows = tuple(_row(row) for row in found[:limit])
+    return CredentialPage(rows, rows[-1].id if len(found) > limit else None)
+
+
+_COLUMNS = tuple(column for column in CREDENTIAL.c if column.name != "pk")
+_NAMES = tuple(column.name for column in _COLUMNS)
+_BY_NAME = Statement(
+    select(*_COLUMNS).where(
+        CREDENTIAL.c.kind == bindparam("kind"),
+        CREDENTIAL.c.name == bindparam("name"),
+        CREDENTIAL.c.revoked_at.is_(None),
+    ),
+    ("kind", "name"),
+)
+_BY_ID = Statement(
+    select(*_COLUMNS).where(CREDENTIAL.c.id == bindparam("credential_id")), ("credential_id",)
+)
+_REVOKE = Statement(
+    update(CREDENTIAL)
+    .where(CREDENTIAL.c.id == bindparam("credential_id"), CREDENTIAL.c.revoked_at.is_(None))
+    .values(revoked_at=bindparam("at")),
+    ("at", "credential_id"),
+)
+_USE = Statement(
+    update(CREDENTIAL)
+    .where(
+        CREDENTIAL.c.id == bindparam("credential_id"),
+        CREDENTIAL.c.revoked_at.is_(None),
+        or_(CREDENTIAL.c.expires_at.is_(None), CREDENTIAL.c.expires_at > bindparam("now_s")),
+        or_(CREDENTIAL.c.uses_left.is_(None), CREDENTIAL.c.uses_left > 0),
+    )
+    # NULL - 1 is NULL: a credential without a count stays without.
+    .values(uses_left=CREDENTIAL.c.uses_left - 1),
+    ("credential_id", "now_s"),
+)
+
+
+def _row(row: Any) -> CredentialRow:
+    values = dict(zip(_NAMES, row, strict=True))
+    for name in ("created_at", "expires_at", "revoked_at"):
+        values[name] = optional_time(values[name])
+    for name in ("endpoints", "names"):
+        if values[name] is not None:
+            values[name] = texts(values[name])
+    return CredentialRow(**values)

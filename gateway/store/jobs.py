@@ -1,0 +1,127 @@
+"""Work for later: one active job per kind and key, done at least once by whichever worker leases it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from gateway.clock import from_epoch_s, to_epoch_s
+from gateway.model.ids import new_id
+from gateway.store.columns import json_object, json_text, storable_text
+from gateway.store.leased import LeasedTable, after_failure, error_text
+from gateway.store.recorder import Recorder
+from gateway.store.schema import JOB
+from gateway.store.unit import Unit
+from gateway.store.upsert import insert_or_keep
+
+MAX_ATTEMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """``state``: ready, running, done or failed. ``args`` are what JSON can hold."""
+
+    id: str
+    kind: str
+    dedup_key: str
+    args: Mapping[str, object]
+    state: str
+    run_at: datetime
+    attempts: int
+    max_attempts: int
+    lease_owner: str | None
+    last_error: str | None
+
+
+def enqueue(
+    unit: Unit,
+    kind: str,
+    dedup_key: str,
+    args: Mapping[str, object],
+    run_at: datetime,
+    *,
+    max_attempts: int = MAX_ATTEMPTS,
+) -> None:
+    """Add a job, unless one of this kind and key waits or runs already."""
+    unit.move(
+        _ENQUEUE,
+        {
+            "id": new_id(),
+            "kind": kind,
+            "dedup_key": dedup_key,
+            "args": json_text(args),
+            "state": "ready",
+            "run_at": to_epoch_s(run_at),
+            "attempts": 0,
+            "max_attempts": max_attempts,
+            "lease_owner": None,
+            "lease_until": None,
+            "last_error": None,
+        },
+    )
+
+
+async def claim(
+    recorder: Recorder, kinds: Sequence[str], owner: str, now: datetime, *, lease_s: int = 60, limit: int = 10
+) -> tuple[Job, ...]:
+    """Take due jobs for ``lease_s`` seconds; ``owner`` names this worker. Raises StoreUnavailable."""
+
+    def take(connection: Connection) -> list[Any]:
+        return _LEASED.claim(
+            connection, kinds=kinds, owner=owner, now_s=to_epoch_s(now), lease_s=lease_s, limit=limit
+        )
+
+    return tuple(_job(row) for row in await recorder.run(take))
+
+
+def finish(unit: Unit, job: Job) -> None:
+    """Commit raises Conflict if the lease ran out and somebody else has the job now."""
+    unit.move(_LEASED.finish, {"row_id": job.id, "owner": job.lease_owner})
+
+
+def fail(unit: Unit, job: Job, error: str, now: datetime) -> None:
+    """Put a job back with a back-off, or give it up after its last attempt. Conflict as ``finish``."""
+    state, run_at = after_failure(job.attempts, job.max_attempts, to_epoch_s(now))
+    put_back(unit, job, from_epoch_s(run_at), state=state, error=error)
+
+
+def put_back(unit: Unit, job: Job, run_at: datetime, *, state: str = "ready", error: str = "") -> None:
+    """Let a job run again at a time of the caller's choice. Conflict as ``finish``."""
+    unit.move(
+        _LEASED.put_back,
+        {
+            "row_id": job.id,
+            "owner": job.lease_owner,
+            "new_state": state,
+            "new_run_at": to_epoch_s(run_at),
+            "error": error_text(storable_text(error)) or None,
+        },
+    )
+
+
+def search(
+    connection: Connection, *, state: str | None = None, kind: str | None = None, limit: int = 200
+) -> tuple[Job, ...]:
+    """Jobs, newest first."""
+    query = select(*(JOB.c[name] for name in _NAMES)).order_by(JOB.c.pk.desc()).limit(limit)
+    if state is not None:
+        query = query.where(JOB.c.state == state)
+    if kind is not None:
+        query = query.where(JOB.c.kind == kind)
+    return tuple(_job(row) for row in connection.execute(query))
+
+
+_NAMES = tuple(Job.__dataclass_fields__)
+_LEASED = LeasedTable(JOB, _NAMES)
+_ENQUEUE = insert_or_keep(JOB)
+
+
+def _job(row: Any) -> Job:
+    values = dict(zip(_NAMES, row, strict=True))
+    values["args"] = json_object(values["args"])
+    values["run_at"] = from_epoch_s(values["run_at"])
+    return Job(**values)

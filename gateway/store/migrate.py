@@ -1,0 +1,69 @@
+"""Bring a database to the schema of this version, under a lock, in one transaction."""
+
+from __future__ import annotations
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from gateway.errors import ConfigurationError
+from gateway.store.engine import open_engine
+from gateway.store.faults import error_for, fault_of
+
+CURRENT_REVISION = "0001"
+_LOCK_KEY = 0x706B6967617465  # "pkigate": the advisory lock of migrations on PostgreSQL
+
+
+def migrate(url: str) -> None:
+    """Create or upgrade the schema. Several gateways may call this at once: one works, the others wait.
+
+    Raises StoreUnavailable where the database is out of reach, ConfigurationError where it has a schema that
+    this version does not know.
+    """
+    engine = open_engine(url)
+    try:
+        with engine.connect() as connection:
+            if _revision(connection) == CURRENT_REVISION:
+                return
+            connection.rollback()
+            with connection.begin():
+                # On SQLite BEGIN IMMEDIATE is the lock.
+                if connection.dialect.name == "postgresql":
+                    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
+                _upgrade(connection)
+    except DBAPIError as exc:
+        raise error_for(fault_of(exc), exc) from exc
+    finally:
+        engine.dispose()
+
+
+def schema_version(url: str) -> str | None:
+    """The revision of a database, None before the first ``migrate``. Raises StoreUnavailable."""
+    engine = open_engine(url)
+    try:
+        with engine.connect() as connection:
+            return _revision(connection)
+    except DBAPIError as exc:
+        raise error_for(fault_of(exc), exc) from exc
+    finally:
+        engine.dispose()
+
+
+def _upgrade(connection: Connection) -> None:
+    found = _revision(connection)
+    if found is not None and found > CURRENT_REVISION:
+        raise ConfigurationError(
+            f"the database has schema {found}, this version knows {CURRENT_REVISION}; "
+            "start the version that wrote it, or a newer one"
+        )
+    config = Config()
+    config.set_main_option("script_location", "gateway.store:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, CURRENT_REVISION)
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

@@ -1,0 +1,328 @@
+"""Rows of recorded requests. Which state may follow which is ``gateway.enrolment``'s business."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, TypedDict, Unpack
+
+from sqlalchemy import Connection, Select, bindparam, or_, select, update
+
+from gateway.clock import from_epoch_s, to_epoch_s
+from gateway.model.outcome import State
+from gateway.store.columns import (
+    json_object,
+    json_text,
+    optional_time,
+    storable_text,
+    texts,
+    texts_column,
+    time_column,
+)
+from gateway.store.schema import REQUEST
+from gateway.store.statement import Column, Statement
+from gateway.store.unit import Unit
+
+_CLOSED = frozenset({State.ISSUED, State.REFUSED, State.WITHDRAWN})
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One person's yes."""
+
+    actor: str
+    at: datetime
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A request as it is recorded.
+
+    ``sans`` are texts such as ``dns:a.test``. ``plan``, ``decision`` and ``remote`` are JSON objects whose
+    form their writers fix. ``correlation`` is None for messages that never became a request; ``version``
+    counts the moves; ``answers_until`` is how long a closed request answers repeats.
+    """
+
+    id: str
+    state: State
+    protocol: str
+    endpoint: str
+    operation: str
+    received_at: datetime
+    updated_at: datetime
+    reason_id: str | None = None
+    correlation: str | None = None
+    version: int = 1
+    identity: str = "anonymous"
+    identity_label: str = "anonymous"
+    subject: str = ""
+    sans: tuple[str, ...] = ()
+    spki_sha256: str | None = None
+    csr_der: bytes | None = None
+    renews_sha256: str | None = None
+    policy: str | None = None
+    bundle_sha256: str | None = None
+    backend: str | None = None
+    profile: str | None = None
+    plan: Json | None = None
+    decision: Json | None = None
+    remote: Json | None = None
+    ca_handle: str | None = None
+    approvals: tuple[Approval, ...] = ()
+    approvals_required: int = 0
+    expires_at: datetime | None = None
+    retry_after_s: int | None = None
+    certificate_sha256: str | None = None
+    closed_at: datetime | None = None
+    answers_until: datetime | None = None
+
+
+class RequestChanges(TypedDict, total=False):
+    """Columns that a move may change besides state, version and times."""
+
+    reason_id: str | None
+    policy: str | None
+    bundle_sha256: str | None
+    backend: str | None
+    profile: str | None
+    plan: Json | None
+    decision: Json | None
+    ca_handle: str | None
+    approvals: tuple[Approval, ...]
+    approvals_required: int
+    expires_at: datetime | None
+    retry_after_s: int | None
+    certificate_sha256: str | None
+    answers_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPage:
+    """Newest first; ``next_before_id`` continues, None at the end."""
+
+    rows: tuple[RequestRow, ...]
+    next_before_id: str | None
+
+
+def insert(unit: Unit, row: RequestRow) -> None:
+    """Add a request. Commit raises Conflict if its id is known or its correlation is open already."""
+    unit.insert(
+        REQUEST,
+        {
+            "id": row.id,
+            "reason_id": row.reason_id,
+            "correlation": row.correlation,
+            "state": row.state.value,
+            "version": row.version,
+            "protocol": storable_text(row.protocol),
+            "endpoint": storable_text(row.endpoint),
+            "operation": storable_text(row.operation),
+            "identity": storable_text(row.identity),
+            "identity_label": storable_text(row.identity_label),
+            "subject": storable_text(row.subject),
+            "sans": texts_column(row.sans),
+            "spki_sha256": row.spki_sha256,
+            "csr_der": row.csr_der,
+            "renews_sha256": row.renews_sha256,
+            "policy": row.policy,
+            "bundle_sha256": row.bundle_sha256,
+            "backend": row.backend,
+            "profile": row.profile,
+            "plan": _optional_json(row.plan),
+            "decision": _optional_json(row.decision),
+            "remote": json_text(row.remote or {}),
+            "ca_handle": row.ca_handle,
+            "approvals": _approvals_column(row.approvals),
+            "approvals_required": row.approvals_required,
+            "expires_at": time_column(row.expires_at),
+            "retry_after_s": row.retry_after_s,
+            "certificate_sha256": row.certificate_sha256,
+            "received_at": to_epoch_s(row.received_at),
+            "updated_at": to_epoch_s(row.updated_at),
+            "closed_at": time_column(row.closed_at or (row.updated_at if row.state in _CLOSED else None)),
+            "answers_until": time_column(row.answers_until),
+        },
+    )
+
+
+def move(
+    unit: Unit,
+    request_id: str,
+    from_version: int,
+    to_state: State,
+    *,
+    from_state: State,
+    at: datetime,
+    **changes: Unpack[RequestChanges],
+) -> None:
+    """Change a request if it still has this version and state; the version goes up by one.
+
+    ``to_state`` may equal ``from_state`` (an approval more, another Retry-After). Commit raises Conflict
+    where somebody else moved it first.
+    """
+    columns = tuple(sorted(changes))
+    values: dict[str, Column] = {f"new_{name}": _change(name, changes.get(name)) for name in columns}
+    at_s = to_epoch_s(at)
+    values.update(
+        request_id=request_id,
+        from_version=from_version,
+        from_state=from_state.value,
+        new_version=from_version + 1,
+        new_state=to_state.value,
+        new_updated_at=at_s,
+        new_closed_at=at_s if to_state in _CLOSED else None,
+    )
+    unit.move(_move_statement(columns), values)
+
+
+def get(connection: Connection, id_or_reason_id: str) -> RequestRow | None:
+    """By request id, or by the short id that a refused client was shown (the newest, should two be alike)."""
+    query = _BY_REASON_ID if id_or_reason_id.startswith("PG-") else _BY_ID
+    row = query(connection, key=id_or_reason_id).first()
+    return None if row is None else _row(row)
+
+
+def find_by_correlation(connection: Connection, correlation: str, now_s: int) -> RequestRow | None:
+    """The open request of this correlation, else the newest closed one that still answers repeats."""
+    row = _BY_CORRELATION(connection, correlation=correlation, now_s=now_s).first()
+    return None if row is None else _row(row)
+
+
+def search(
+    connection: Connection,
+    *,
+    state: State | None = None,
+    protocol: str | None = None,
+    endpoint: str | None = None,
+    since: datetime | None = None,
+    limit: int = 50,
+    before_id: str | None = None,
+) -> RequestPage:
+    """Pages of requests, newest first; every filter that is given must hold."""
+    query: Select[Any] = select(*_COLUMNS).order_by(REQUEST.c.id.desc()).limit(limit + 1)
+    if state is not None:
+        query = query.where(REQUEST.c.state == state.value)
+        if state not in _CLOSED:
+            query = query.where(REQUEST.c.closed_at.is_(None))  # the partial index holds few rows
+    for column, wanted in ((REQUEST.c.protocol, protocol), (REQUEST.c.endpoint, endpoint)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if since is not None:
+        query = query.where(REQUEST.c.received_at >= to_epoch_s(since))
+    if before_id is not None:
+        query = query.where(REQUEST.c.id < before_id)
+    found = connection.execute(query).all()
+    rows = tuple(_row(row) for row in found[:limit])
+    return RequestPage(rows, rows[-1].id if len(found) > limit else None)
+
+
+def expired(connection: Connection, now_s: int, limit: int = 500) -> tuple[RequestRow, ...]:
+    """Open requests whose ``expires_at`` has passed: approvals nobody gave, confirmations that never came."""
+    query = (
+        select(*_COLUMNS)
+        .where(REQUEST.c.closed_at.is_(None), REQUEST.c.expires_at < now_s)
+        .order_by(REQUEST.c.expires_at)
+        .limit(limit)
+    )
+    return tuple(_row(row) for row in connection.execute(query))
+
+
+def in_states(
+    connection: Connection, states: Sequence[State], updated_before_s: int, limit: int = 500
+) -> tuple[RequestRow, ...]:
+    """Open requests in one of these states that nobody has moved since then, longest waiting first."""
+    query = (
+        select(*_COLUMNS)
+        .where(
+            REQUEST.c.closed_at.is_(None),
+            REQUEST.c.state.in_([state.value for state in states]),
+            REQUEST.c.updated_at <= updated_before_s,
+        )
+        .order_by(REQUEST.c.updated_at)
+        .limit(limit)
+    )
+    return tuple(_row(row) for row in connection.execute(query))
+
+
+_COLUMNS = tuple(column for column in REQUEST.c if column.name != "pk")
+_BY_ID = Statement(select(*_COLUMNS).where(REQUEST.c.id == bindparam("key")), ("key",))
+_BY_REASON_ID = Statement(
+    select(*_COLUMNS)
+    .where(REQUEST.c.reason_id == bindparam("key"), REQUEST.c.reason_id.is_not(None))
+    .order_by(REQUEST.c.pk.desc()),
+    ("key",),
+)
+_BY_CORRELATION = Statement(
+    select(*_COLUMNS)
+    .where(
+        REQUEST.c.correlation == bindparam("correlation"),
+        or_(REQUEST.c.closed_at.is_(None), REQUEST.c.answers_until >= bindparam("now_s")),
+    )
+    # False sorts before true on both databases: an open request has no closed_at.
+    .order_by(REQUEST.c.closed_at.is_not(None), REQUEST.c.received_at.desc(), REQUEST.c.pk.desc())
+    .limit(1),
+    ("correlation", "now_s"),
+)
+
+
+@cache
+def _move_statement(columns: tuple[str, ...]) -> Statement:
+    changed = (*columns, "version", "state", "updated_at", "closed_at")
+    clause = (
+        update(REQUEST)
+        .where(
+            REQUEST.c.id == bindparam("request_id"),
+            REQUEST.c.version == bindparam("from_version"),
+            REQUEST.c.state == bindparam("from_state"),
+        )
+        .values({name: bindparam(f"new_{name}", type_=REQUEST.c[name].type) for name in changed})
+    )
+    names = [f"new_{name}" for name in changed]
+    return Statement(clause, (*names, "request_id", "from_version", "from_state"))
+
+
+def _change(name: str, value: object) -> Column:
+    if value is None or isinstance(value, int | str):
+        return value
+    if isinstance(value, datetime):
+        return to_epoch_s(value)
+    if isinstance(value, Mapping):
+        return json_text(value)
+    if name == "approvals" and isinstance(value, tuple):
+        return _approvals_column(value)
+    raise TypeError(f"{name} cannot hold {type(value).__name__}")
+
+
+def _optional_json(value: Json | None) -> str | None:
+    return None if value is None else json_text(value)
+
+
+def _approvals_column(approvals: Sequence[Approval]) -> str:
+    return json_text(
+        {"items": [{"actor": a.actor, "at": to_epoch_s(a.at), "note": a.note} for a in approvals]}
+    )
+
+
+def _approvals(column: str) -> tuple[Approval, ...]:
+    items: Any = json_object(column)["items"]
+    return tuple(Approval(item["actor"], from_epoch_s(item["at"]), item["note"]) for item in items)
+
+
+def _row(row: Any) -> RequestRow:
+    values = dict(zip(_NAMES, row, strict=True))
+    for name in ("expires_at", "closed_at", "answers_until", "received_at", "updated_at"):
+        values[name] = optional_time(values[name])
+    for name in ("plan", "decision", "remote"):
+        if values[name] is not None:
+            values[name] = json_object(values[name])
+    values["state"] = State(values["state"])
+    values["sans"] = texts(values["sans"])
+    values["approvals"] = _approvals(values["approvals"])
+    return RequestRow(**values)
+
+
+_NAMES = tuple(column.name for column in _COLUMNS)

@@ -1,0 +1,274 @@
+"""The tables, alike on SQLite and PostgreSQL.
+
+Integer primary keys (``pk``), time-ordered UUIDv7 texts as ids, times as seconds since 1970 (``*_at`` and
+``*_until``), JSON as text, DER as binary. Changes come by ``migrations``; a test holds both equal.
+No foreign keys: rows of one unit are written together or not at all, and a check per row would lock the
+shared chain rows on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+METADATA = MetaData()
+
+# SQLite gives a rowid alias only to INTEGER PRIMARY KEY, never to BIGINT.
+KEY = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _pk() -> Column[int]:
+    return Column("pk", KEY, primary_key=True, autoincrement=True)
+
+
+def _column(name: str, kind: type | object, *, null: bool = False) -> Column[object]:
+    return Column(name, kind, nullable=null)  # type: ignore[call-overload,no-any-return]  # kind is a type
+
+
+REQUEST = Table(
+    "request",
+    METADATA,
+    _pk(),
+    _column("id", String(36)),
+    _column("reason_id", String(16), null=True),
+    _column("correlation", String(64), null=True),
+    _column("state", String(24)),
+    _column("version", Integer),
+    _column("protocol", Text),
+    _column("endpoint", Text),
+    _column("operation", Text),
+    _column("identity", Text),
+    _column("identity_label", Text),
+    _column("subject", Text),
+    _column("sans", Text),
+    _column("spki_sha256", String(64), null=True),
+    _column("csr_der", LargeBinary, null=True),
+    _column("renews_sha256", String(64), null=True),
+    _column("policy", Text, null=True),
+    _column("bundle_sha256", String(64), null=True),
+    _column("backend", Text, null=True),
+    _column("profile", Text, null=True),
+    _column("plan", Text, null=True),
+    _column("decision", Text, null=True),
+    _column("remote", Text),
+    _column("ca_handle", Text, null=True),
+    _column("approvals", Text),
+    _column("approvals_required", Integer),
+    _column("expires_at", BigInteger, null=True),
+    _column("retry_after_s", Integer, null=True),
+    _column("certificate_sha256", String(64), null=True),
+    _column("received_at", BigInteger),
+    _column("updated_at", BigInteger),
+    _column("closed_at", BigInteger, null=True),
+    _column("answers_until", BigInteger, null=True),
+)
+_REFUSED = text("reason_id IS NOT NULL")
+_OPEN = text("closed_at IS NULL")
+Index("request_id_key", REQUEST.c.id, unique=True)
+Index("request_reason_id", REQUEST.c.reason_id, sqlite_where=_REFUSED, postgresql_where=_REFUSED)
+Index(
+    "request_open_correlation_key",
+    REQUEST.c.correlation,
+    unique=True,
+    sqlite_where=_OPEN,
+    postgresql_where=_OPEN,
+)
+Index("request_correlation", REQUEST.c.correlation, REQUEST.c.received_at)
+Index("request_open_state", REQUEST.c.state, sqlite_where=_OPEN, postgresql_where=_OPEN)
+
+CERTIFICATE = Table(
+    "certificate",
+    METADATA,
+    _pk(),
+    _column("sha256", String(64)),
+    _column("issuer_key_sha256", String(64)),
+    _column("serial_hex", String(40)),
+    _column("subject", Text),
+    _column("sans", Text),
+    _column("spki_sha256", String(64)),
+    _column("not_before", BigInteger),
+    _column("not_after", BigInteger),
+    _column("certificate_der", LargeBinary),
+    _column("chain_sha256", String(64)),
+    _column("request_id", String(36)),
+    _column("protocol", Text),
+    _column("endpoint", Text),
+    _column("identity", Text),
+    _column("policy", Text),
+    _column("bundle_sha256", String(64)),
+    _column("backend", Text),
+    _column("status", String(8)),
+    _column("revoked_at", BigInteger, null=True),
+    _column("revocation_reason", Text, null=True),
+    _column("predecessor_sha256", String(64), null=True),
+)
+_NOT_GOOD = text("status <> 'good'")
+Index("certificate_sha256_key", CERTIFICATE.c.sha256, unique=True)
+Index("certificate_serial_key", CERTIFICATE.c.issuer_key_sha256, CERTIFICATE.c.serial_hex, unique=True)
+Index("certificate_not_after", CERTIFICATE.c.not_after)
+Index("certificate_spki_sha256", CERTIFICATE.c.spki_sha256)
+Index("certificate_request_id", CERTIFICATE.c.request_id)
+Index(
+    "certificate_revoked",
+    CERTIFICATE.c.issuer_key_sha256,
+    sqlite_where=_NOT_GOOD,
+    postgresql_where=_NOT_GOOD,
+)
+
+# The issuer certificates of many leaves, stored once: their DER one after the other, issuer first.
+CHAIN = Table(
+    "chain",
+    METADATA,
+    Column("sha256", String(64), primary_key=True),
+    _column("chain_der", LargeBinary),
+)
+
+CREDENTIAL = Table(
+    "credential",
+    METADATA,
+    _pk(),
+    _column("id", String(36)),
+    _column("kind", Text),
+    _column("protocol", Text, null=True),
+    _column("endpoints", Text, null=True),
+    _column("name", Text),
+    _column("verifier", Text, null=True),
+    _column("sealed", LargeBinary, null=True),
+    _column("names", Text, null=True),
+    _column("created_at", BigInteger),
+    _column("expires_at", BigInteger, null=True),
+    _column("uses_left", Integer, null=True),
+    _column("revoked_at", BigInteger, null=True),
+    _column("source", Text),
+)
+_UNREVOKED = text("revoked_at IS NULL")
+Index("credential_id_key", CREDENTIAL.c.id, unique=True)
+Index(
+    "credential_name_key",
+    CREDENTIAL.c.kind,
+    CREDENTIAL.c.name,
+    unique=True,
+    sqlite_where=_UNREVOKED,
+    postgresql_where=_UNREVOKED,
+)
+
+
+def _lease_columns() -> tuple[Column[object], ...]:
+    """What work that is done at least once needs: when, how often, by whom until when."""
+    return (
+        _column("state", String(8)),  # ready, running, done, failed
+        _column("run_at", BigInteger),
+        _column("attempts", Integer),
+        _column("max_attempts", Integer),
+        _column("lease_owner", Text, null=True),
+        _column("lease_until", BigInteger, null=True),
+        _column("last_error", Text, null=True),
+    )
+
+
+_ACTIVE = text("state IN ('ready', 'running')")
+JOB = Table(
+    "job",
+    METADATA,
+    _pk(),
+    _column("id", String(36)),
+    _column("kind", Text),
+    _column("dedup_key", Text),
+    _column("args", Text),
+    *_lease_columns(),
+)
+Index("job_id_key", JOB.c.id, unique=True)
+Index(
+    "job_active_key",
+    JOB.c.kind,
+    JOB.c.dedup_key,
+    unique=True,
+    sqlite_where=_ACTIVE,
+    postgresql_where=_ACTIVE,
+)
+Index("job_run_at", JOB.c.run_at, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
+
+OUTBOX = Table(
+    "outbox",
+    METADATA,
+    _pk(),
+    _column("id", String(36)),
+    _column("kind", Text),
+    _column("payload", Text),
+    _column("created_at", BigInteger),
+    *_lease_columns(),
+)
+Index("outbox_id_key", OUTBOX.c.id, unique=True)
+Index("outbox_run_at", OUTBOX.c.run_at, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("seq", KEY, primary_key=True, autoincrement=False),
+    _column("at", BigInteger),
+    _column("actor", Text),
+    _column("action", Text),
+    _column("object_id", Text),
+    _column("outcome", Text),
+    _column("details", Text),
+    _column("prev_hash", String(64)),
+    _column("hash", String(64)),
+)
+Index("audit_object_id", AUDIT.c.object_id)
+
+AUDIT_HEAD = Table(
+    "audit_head",
+    METADATA,
+    Column("pk", Integer, primary_key=True, autoincrement=False),  # always 1
+    _column("seq", BigInteger),
+    _column("hash", String(64)),
+)
+
+BUNDLE = Table(
+    "bundle",
+    METADATA,
+    _pk(),
+    _column("sha256", String(64)),
+    _column("documents", Text),
+    _column("source", Text),
+    _column("created_at", BigInteger),
+)
+Index("bundle_sha256_key", BUNDLE.c.sha256, unique=True)
+
+CRL_STATE = Table(
+    "crl_state",
+    METADATA,
+    Column("issuer_key_sha256", String(64), primary_key=True),
+    _column("revocation_count", BigInteger),
+    _column("built_count", BigInteger),
+    _column("number", BigInteger),
+    _column("crl_der", LargeBinary, null=True),
+    _column("this_update", BigInteger, null=True),
+    _column("next_update", BigInteger, null=True),
+)
+
+LEASE = Table(
+    "lease",
+    METADATA,
+    Column("name", String(120), primary_key=True),
+    _column("owner", Text),
+    _column("until", BigInteger),
+)
+
+SETTING = Table(
+    "setting",
+    METADATA,
+    Column("name", String(120), primary_key=True),
+    _column("value", Text),
+    _column("updated_at", BigInteger),
+)
