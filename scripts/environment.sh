@@ -9,10 +9,10 @@ DEBIAN_PYTHON_PACKAGES="python3 python3-venv ca-certificates"
 say() { printf '%s\n' "$*" >&2; }
 stop() { say "error: $*"; exit 1; }
 
-# Prints the interpreter to use: PKIGATE_PYTHON, Debian's own python3, or the first python3 of the path.
+# Prints the interpreter to use: PYTHON, Debian's own python3, or the first python3 of the path.
 find_python() {
     local candidate
-    for candidate in "${PKIGATE_PYTHON:-}" /usr/bin/python3 python3; do
+    for candidate in "${PYTHON:-}" /usr/bin/python3 python3; do
         [ -n "$candidate" ] || continue
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
             printf '%s\n' "$candidate"
@@ -48,7 +48,7 @@ ensure_python() {
     PYTHON=$(find_python) && return 0
     # shellcheck disable=SC2086  # a list of package names
     apt_install $DEBIAN_PYTHON_PACKAGES
-    PYTHON=$(find_python) || stop "Python 3.11 or newer with venv is needed; set PKIGATE_PYTHON to one"
+    PYTHON=$(find_python) || stop "Python 3.11 or newer with venv is needed; set PYTHON to one"
 }
 
 # ensure_environment DIRECTORY LOCK... -- [PROJECT...]

@@ -76,6 +76,7 @@ class Gateway:
     def spawn(self) -> None:
         """Start without waiting."""
         self._write_config()
+        self.quickstart_path.unlink(missing_ok=True)  # a killed gateway leaves the old one
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self._command(),

@@ -1,0 +1,135 @@
+"""Asynchronous EST clients that never give up: each request is repeated until it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import ssl
+from collections import Counter
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from bench.est_stream import ENROLL, EstStream, StreamAnswer, basic, post
+from tests.harness.journal import Journal
+from tests.support.gateway import Gateway
+
+REPEAT_SHARE = 0.1  # of the answered requests are sent once more, as if the answer had been lost
+
+
+@dataclass(slots=True)
+class Fleet:
+    """``size`` clients against one gateway. ``counts`` says how exchanges ended."""
+
+    gateway: Gateway
+    journal: Journal
+    size: int = 16
+    counts: Counter[str] = field(default_factory=Counter)
+    trouble_seen: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopping: bool = False
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self) -> None:
+        facts = self.gateway.quickstart
+        split = urlsplit(facts["https"])
+        context = ssl.create_default_context(cafile=facts["root_pem"])
+        authorization = basic(facts["est"]["user"], facts["est"]["password"])
+        for number in range(self.size):
+            client = _Client(self, number, split.port or 443, split.netloc, context, authorization)
+            self._tasks.append(asyncio.create_task(client.run()))
+
+    async def stop(self, timeout_s: float = 60.0) -> None:
+        """No new requests; waits until every open one is answered. Raises what a client raised."""
+        self._stopping = True
+        await asyncio.wait_for(asyncio.gather(*self._tasks), timeout_s)
+
+    def failed(self) -> BaseException | None:
+        """The first error of a client's own, if any died."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                return task.exception()
+        return None
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+
+@dataclass(slots=True)
+class _Client:
+    fleet: Fleet
+    number: int
+    port: int
+    host: str
+    context: ssl.SSLContext
+    authorization: str
+    stream: EstStream | None = None
+
+    async def run(self) -> None:
+        serial = 0
+        while not self.fleet.stopping:
+            serial += 1
+            spki, octets = self._request(serial)
+            self.fleet.journal.sent(spki)
+            await self._until_answered(spki, octets)
+            if random.random() < REPEAT_SHARE:
+                self.fleet.counts["repeated after the answer"] += 1
+                await self._until_answered(spki, octets)
+        if self.stream is not None:
+            await self.stream.close()
+
+    def _request(self, serial: int) -> tuple[str, bytes]:
+        private_key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"kill-{self.number}-{serial}.test")])
+        builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+        csr = builder.sign(private_key, hashes.SHA256())
+        spki = private_key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        csr_der = csr.public_bytes(serialization.Encoding.DER)
+        octets = post(ENROLL, self.host, csr_der, self.authorization)
+        return hashlib.sha256(spki).hexdigest(), octets
+
+    async def _until_answered(self, spki: str, octets: bytes) -> None:
+        counts, journal = self.fleet.counts, self.fleet.journal
+        while True:
+            answer = await self._exchange(octets)
+            if answer is None:
+                await asyncio.sleep(random.uniform(0.002, 0.02))
+                continue
+            counts[str(answer.status)] += 1
+            if answer.status == 200:
+                journal.got(spki, answer.leaf_der)
+                return
+            if answer.status in (202, 503) and answer.retry_after_s is not None:
+                # The harness is in more of a hurry than a device would be.
+                await asyncio.sleep(min(answer.retry_after_s, 0.2))
+                continue
+            journal.trouble(spki, answer.status, answer.body)
+            self.fleet.trouble_seen.set()
+            if self.fleet.stopping:
+                return
+            await asyncio.sleep(0.05)
+
+    async def _exchange(self, octets: bytes) -> StreamAnswer | None:
+        """One try; None if the connection broke or nobody listened."""
+        stream = self.stream
+        try:
+            async with asyncio.timeout(30):
+                if stream is None or not stream.is_open:
+                    stream = self.stream = EstStream("localhost", self.port, self.context)
+                    await stream.open()
+                return await stream.exchange(octets)
+        except (OSError, EOFError, ssl.SSLError):
+            self.fleet.counts["connection broken"] += 1
+        except TimeoutError:
+            self.fleet.counts["no answer in 30 s"] += 1
+        if stream is not None:
+            stream.abort()
+        self.stream = None
+        return None

@@ -1,0 +1,128 @@
+"""What the clients saw, on disk, and the verdict on it.
+
+The journal knows only what went over the wire. The judge reads the gateway's database behind its back and
+asks: is every certificate that a client received there byte for byte, did each request end with exactly one
+certificate, is every certificate in the database one that was asked for?
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+
+class Journal:
+    """JSON lines, one per event, written before (``sent``) and after (``got``) each exchange."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("a", buffering=1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, event: str, **facts: Any) -> None:
+        self._file.write(json.dumps({"event": event, **facts}) + "\n")
+
+    def sent(self, spki_sha256: str) -> None:
+        """A new request; its repeats are not written."""
+        self.write("sent", spki=spki_sha256)
+
+    def got(self, spki_sha256: str, certificate_der: bytes) -> None:
+        digest = hashlib.sha256(certificate_der).hexdigest()
+        self.write("got", spki=spki_sha256, sha256=digest, der=certificate_der.hex())
+
+    def trouble(self, spki_sha256: str, status: int, body: bytes) -> None:
+        """An answer that no client should ever get."""
+        self.write("trouble", spki=spki_sha256, status=status, body=body[:300].decode("utf-8", "replace"))
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        with self.path.open() as lines:
+            for line in lines:
+                yield json.loads(line)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Counts and the first few of each kind of finding."""
+
+    requests: int = 0
+    answered: int = 0
+    rows: int = 0
+    unanswered: int = 0
+    lost: list[str] = field(default_factory=list)  # received, but not in the database byte for byte
+    duplicated: list[str] = field(default_factory=list)  # a key with more than one certificate
+    differing: list[str] = field(default_factory=list)  # a repeat was answered with another certificate
+    foreign: list[str] = field(default_factory=list)  # a certificate that no client asked for
+    trouble: list[str] = field(default_factory=list)  # 500s and refusals
+    audit: str = ""  # empty if the chain verifies
+
+    @property
+    def clean(self) -> bool:
+        found = self.lost or self.duplicated or self.differing or self.foreign or self.trouble or self.audit
+        return not found and self.answered > 0 and self.unanswered == 0
+
+    def as_json(self) -> dict[str, Any]:
+        shown = {
+            name: value[:5] if isinstance(value, list) else value for name, value in asdict(self).items()
+        }
+        counts = {f"{n}_count": len(v) for n, v in asdict(self).items() if isinstance(v, list)}
+        return {"clean": self.clean, **counts, **shown}
+
+
+def judge(
+    journal: Journal, certificates: dict[str, tuple[str, bytes]], *, already_there: set[str]
+) -> Verdict:
+    """Compare the journal with ``certificates`` (sha256 to SPKI hash and DER) of the database."""
+    verdict = Verdict()
+    sent: set[str] = set()
+    got: dict[str, str] = {}
+    for event in journal.events():
+        spki = event["spki"]
+        match event["event"]:
+            case "sent":
+                sent.add(spki)
+            case "trouble":
+                verdict.trouble.append(f"{spki[:12]}: {event['status']} {event['body']}")
+            case "got":
+                row = certificates.get(event["sha256"])
+                if row is None or row[1] != bytes.fromhex(event["der"]):
+                    verdict.lost.append(event["sha256"])
+                if got.setdefault(spki, event["sha256"]) != event["sha256"]:
+                    verdict.differing.append(spki)
+    per_key: dict[str, int] = {}
+    for sha256, (spki, _) in certificates.items():
+        if sha256 in already_there:
+            continue
+        per_key[spki] = per_key.get(spki, 0) + 1
+        if spki not in sent:
+            verdict.foreign.append(sha256)
+    verdict.duplicated = [spki for spki, count in per_key.items() if count > 1]
+    verdict.requests, verdict.answered = len(sent), len(got)
+    verdict.unanswered = len(sent - got.keys())
+    verdict.rows = sum(per_key.values())
+    return verdict
+
+
+def read_certificates(database_url: str) -> dict[str, tuple[str, bytes]]:
+    """All certificates of a database: sha256 (of the stored DER) to (SPKI hash, DER)."""
+    query = "SELECT spki_sha256, certificate_der FROM certificate"
+    if database_url.startswith("sqlite"):
+        connection: Any = sqlite3.connect(database_url.removeprefix("sqlite:///"))
+    else:
+        import psycopg
+
+        connection = psycopg.connect(database_url.replace("postgresql+psycopg://", "postgresql://"))
+    try:
+        rows = connection.execute(query).fetchall()
+    finally:
+        connection.close()
+    return {hashlib.sha256(bytes(der)).hexdigest(): (spki, bytes(der)) for spki, der in rows}

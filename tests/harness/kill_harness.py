@@ -1,0 +1,178 @@
+"""``kill -9`` under load: workers of the real gateway, then its whole process tree.
+
+    python -m tests.harness.kill_harness --kills 2000 --tree-kills 50 --database sqlite --directory DIR
+
+Prints one JSON document; exit code 0 if the judge found nothing, 1 if it did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.harness.fleet import Fleet
+from tests.harness.journal import Journal, Verdict, judge, read_certificates
+from tests.support.gateway import Gateway
+
+SABOTAGED = (sys.executable, "-m", "tests.support.answers_before_commit")
+WORKER_WAIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does."""
+
+    kills: int
+    tree_kills: int
+    clients: int = 16
+    longest_life_s: float = 0.06  # a worker is killed at a random moment within this after it was seen
+
+
+@dataclass(slots=True)
+class Report:
+    """What happened."""
+
+    kills: int
+    tree_kills: int
+    seconds: float
+    exchanges: dict[str, int]
+    verdict: Verdict
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "kills": self.kills,
+            "tree_kills": self.tree_kills,
+            "seconds": round(self.seconds, 1),
+            "exchanges": self.exchanges,
+            **self.verdict.as_json(),
+        }
+
+
+async def run(gateway: Gateway, journal: Journal, plan: Plan) -> Report:
+    """Kill a started gateway by plan and judge it. The gateway is running when this returns."""
+    started = time.monotonic()
+    already_there = set(read_certificates(database_url(gateway)))
+    fleet = Fleet(gateway, journal, plan.clients)
+    fleet.start()
+    await asyncio.sleep(0.3)
+    kills = await _kill_workers(gateway, fleet, plan)
+    tree_kills = await _kill_trees(gateway, fleet, plan)
+    await fleet.stop()
+    verdict = judge(journal, read_certificates(database_url(gateway)), already_there=already_there)
+    verdict.audit = audit_trouble(gateway)
+    seconds = time.monotonic() - started
+    return Report(kills, tree_kills, seconds, dict(fleet.counts), verdict)
+
+
+async def _kill_workers(gateway: Gateway, fleet: Fleet, plan: Plan) -> int:
+    """SIGKILL a random worker again and again, each time only after the last one was replaced."""
+    killed: set[int] = set()
+    count = 0
+    while count < plan.kills:
+        _stop_if_hopeless(gateway, fleet)
+        pid = await _living_worker(gateway, killed)
+        await asyncio.sleep(random.uniform(0.0, plan.longest_life_s))
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            killed.add(pid)
+            continue
+        killed.add(pid)
+        count += 1
+    return count
+
+
+async def _living_worker(gateway: Gateway, killed: set[int]) -> int:
+    deadline = time.monotonic() + WORKER_WAIT_S
+    while time.monotonic() < deadline:
+        if pids := [pid for pid in gateway.worker_pids if pid not in killed]:
+            return random.choice(pids)
+        await asyncio.sleep(0.002)
+    raise AssertionError(f"no worker was started again within {WORKER_WAIT_S} s\n{gateway.log[-3000:]}")
+
+
+async def _kill_trees(gateway: Gateway, fleet: Fleet, plan: Plan) -> int:
+    """SIGKILL supervisor and workers at once, then start the gateway on the same data."""
+    for _ in range(plan.tree_kills):
+        _stop_if_hopeless(gateway, fleet)
+        await asyncio.sleep(random.uniform(0.02, 0.4))
+        gateway.kill()
+        gateway.spawn()
+        await asyncio.to_thread(gateway.wait_ready)
+    return plan.tree_kills
+
+
+def _stop_if_hopeless(gateway: Gateway, fleet: Fleet) -> None:
+    if (error := fleet.failed()) is not None:
+        raise AssertionError(f"a client of the harness failed: {error!r}") from error
+    if gateway.process is not None and gateway.process.poll() is not None:
+        raise AssertionError(f"the supervisor ended: {gateway.process.returncode}\n{gateway.log[-3000:]}")
+
+
+def database_url(gateway: Gateway) -> str:
+    """The database that this gateway writes; its own SQLite file where none was given."""
+    if gateway.database_url is not None:
+        return gateway.database_url
+    return f"sqlite:///{gateway.data / 'pkigate.sqlite3'}"
+
+
+def audit_trouble(gateway: Gateway) -> str:
+    """Empty if ``pkigate audit verify`` is content and read at least one event."""
+    completed = gateway.cli("audit", "verify", "--json", check=False)
+    if completed.returncode != 0:
+        return f"exit {completed.returncode}: {completed.stdout}{completed.stderr}"
+    facts = json.loads(completed.stdout)
+    return "" if facts["ok"] and facts["checked"] > 0 else completed.stdout
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.harness.kill_harness", description=__doc__)
+    parser.add_argument("--kills", type=int, default=2000)
+    parser.add_argument("--tree-kills", type=int, default=50)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--workers", type=int, default=None, help="1 on SQLite, 2 on PostgreSQL")
+    parser.add_argument("--directory", type=Path, default=None)
+    parser.add_argument(
+        "--answer-before-commit", action="store_true", help="the control, which must be found out"
+    )
+    options = parser.parse_args(arguments)
+    directory = options.directory or Path(tempfile.mkdtemp(prefix="pkigate-kill-"))
+    plan = Plan(options.kills, options.tree_kills, options.clients)
+    server = None
+    url = None
+    if options.database == "postgresql":
+        from tests.support.postgresql import PostgresqlServer
+
+        server = PostgresqlServer()
+        server.start()
+        url = server.new_database()
+    workers = options.workers or (1 if server is None else 2)
+    launcher = SABOTAGED if options.answer_before_commit else None
+    gateway = Gateway(directory, database_url=url, workers=workers, launcher=launcher)
+    try:
+        gateway.start()
+        with Journal(directory / "journal.jsonl") as journal:
+            report = asyncio.run(run(gateway, journal, plan))
+        gateway.stop()
+    finally:
+        gateway.kill()
+        if server is not None:
+            server.stop()
+    print(json.dumps({"database": options.database, "workers": workers, **report.as_json()}, indent=1))
+    return 0 if report.verdict.clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
