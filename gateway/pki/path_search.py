@@ -1,0 +1,99 @@
+"""The search for certification paths by name and signature (RFC 5280 section 6.1.2 leaves it open).
+
+It gives candidates in the order of their likelihood, bounded in depth and work; dates, constraints and usages
+are checked elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from gateway.errors import MalformedMessage
+from gateway.pki import oids
+from gateway.pki.certificate import ParsedCertificate, parse_certificate
+from gateway.pki.names import names_match
+
+MAX_DEPTH = 8  # certificates between leaf and anchor
+_MAX_SIGNATURE_CHECKS = 64
+_SHOWN_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A certificate that a path may go through, as we read it and as ``cryptography`` does."""
+
+    parsed: ParsedCertificate
+    loaded: x509.Certificate
+
+
+def read_candidate(certificate_der: bytes) -> Candidate:
+    """Read a certificate in both ways. Raises MalformedMessage."""
+    parsed = parse_certificate(certificate_der)
+    try:
+        return Candidate(parsed, x509.load_der_x509_certificate(certificate_der))
+    except ValueError as exc:
+        raise MalformedMessage("the certificate cannot be read", detail=str(exc)) from exc
+
+
+class PathSearch:
+    """Paths of matching names and true signatures from a leaf up to an anchor, and what stood in the way."""
+
+    def __init__(self, given: Sequence[Candidate], anchors: Sequence[Candidate]) -> None:
+        self._anchor_sha256s = {anchor.parsed.sha256 for anchor in anchors}
+        self._candidates = (*anchors, *given)
+        self._checks_left = _MAX_SIGNATURE_CHECKS
+        self._obstacles: list[str] = []
+
+    def paths(self, path: tuple[Candidate, ...]) -> Iterator[tuple[Candidate, ...]]:
+        """Every path that goes on from this one, leaf first, within the bounds of depth and work."""
+        child = path[-1].parsed
+        if len(path) > 1 and child.sha256 in self._anchor_sha256s:
+            yield path
+            return
+        if len(path) > MAX_DEPTH + 1:
+            self._obstacles.append(f"its path is longer than {MAX_DEPTH} CAs")
+            return
+        taken = {step.parsed.sha256 for step in path}
+        named = [
+            candidate
+            for candidate in self._candidates
+            if candidate.parsed.sha256 not in taken and names_match(child.issuer, candidate.parsed.subject)
+        ]
+        if not named:
+            self._obstacles.append(
+                f"no CA of the name {shown_name(str(child.issuer))} is trusted here or was sent along"
+            )
+        for issuer in named:
+            obstacle = self._obstacle_between(path[-1], issuer)
+            if obstacle:
+                self._obstacles.append(obstacle)
+            else:
+                yield from self.paths((*path, issuer))
+
+    def obstacle(self) -> str:
+        """What stood in the way last, for people."""
+        return self._obstacles[-1] if self._obstacles else "no path leads to a trusted CA"
+
+    def _obstacle_between(self, child: Candidate, issuer: Candidate) -> str:
+        name = shown_name(str(issuer.parsed.subject))
+        if not issuer.parsed.is_ca:
+            return f"the issuer {name} is no CA certificate"
+        if oids.KEY_USAGE in issuer.parsed.extension_oids and "keyCertSign" not in issuer.parsed.key_usage:
+            return f"the issuer {name} may not sign certificates (key usage)"
+        if not self._checks_left:
+            return "too many certificates of the same name were sent"
+        self._checks_left -= 1
+        try:
+            child.loaded.verify_directly_issued_by(issuer.loaded)
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+            return f"it was not signed by the CA {name} that is known here, although it names that CA"
+        return ""
+
+
+def shown_name(name: str) -> str:
+    """A distinguished name as it may stand in a message: cut, and never nothing."""
+    return (name if len(name) <= _SHOWN_NAME else name[:_SHOWN_NAME] + "...") or "(empty name)"
