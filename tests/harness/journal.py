@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -110,19 +109,3 @@ def judge(
     verdict.unanswered = len(sent - got.keys())
     verdict.rows = sum(per_key.values())
     return verdict
-
-
-def read_certificates(database_url: str) -> dict[str, tuple[str, bytes]]:
-    """All certificates of a database: sha256 (of the stored DER) to (SPKI hash, DER)."""
-    query = "SELECT spki_sha256, certificate_der FROM certificate"
-    if database_url.startswith("sqlite"):
-        connection: Any = sqlite3.connect(database_url.removeprefix("sqlite:///"))
-    else:
-        import psycopg
-
-        connection = psycopg.connect(database_url.replace("postgresql+psycopg://", "postgresql://"))
-    try:
-        rows = connection.execute(query).fetchall()
-    finally:
-        connection.close()
-    return {hashlib.sha256(bytes(der)).hexdigest(): (spki, bytes(der)) for spki, der in rows}

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness.fleet import Fleet
-from tests.harness.journal import Journal, Verdict, judge, read_certificates
+from tests.harness.journal import Journal, Verdict, judge
+from tests.support.database import certificates
 from tests.support.gateway import Gateway
 
 SABOTAGED = (sys.executable, "-m", "tests.support.answers_before_commit")
@@ -62,14 +63,14 @@ class Report:
 async def run(gateway: Gateway, journal: Journal, plan: Plan) -> Report:
     """Kill a started gateway by plan and judge it. The gateway is running when this returns."""
     started = time.monotonic()
-    already_there = set(read_certificates(database_url(gateway)))
+    already_there = set(certificates(gateway.sql_url))
     fleet = Fleet(gateway, journal, plan.clients)
     fleet.start()
     await asyncio.sleep(0.3)
     kills = await _kill_workers(gateway, fleet, plan)
     tree_kills = await _kill_trees(gateway, fleet, plan)
     await fleet.stop()
-    verdict = judge(journal, read_certificates(database_url(gateway)), already_there=already_there)
+    verdict = judge(journal, certificates(gateway.sql_url), already_there=already_there)
     verdict.audit = audit_trouble(gateway)
     seconds = time.monotonic() - started
     return Report(kills, tree_kills, seconds, dict(fleet.counts), verdict)
@@ -118,13 +119,6 @@ def _stop_if_hopeless(gateway: Gateway, fleet: Fleet) -> None:
         raise AssertionError(f"a client of the harness failed: {error!r}") from error
     if gateway.process is not None and gateway.process.poll() is not None:
         raise AssertionError(f"the supervisor ended: {gateway.process.returncode}\n{gateway.log[-3000:]}")
-
-
-def database_url(gateway: Gateway) -> str:
-    """The database that this gateway writes; its own SQLite file where none was given."""
-    if gateway.database_url is not None:
-        return gateway.database_url
-    return f"sqlite:///{gateway.data / 'pkigate.sqlite3'}"
 
 
 def audit_trouble(gateway: Gateway) -> str:

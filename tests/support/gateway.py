@@ -31,7 +31,7 @@ class Gateway:
 
     directory: Path
     database_url: str | None = None
-    workers: int = 1
+    workers: int | None = 1  # None: what the gateway takes by itself
     policies: Mapping[str, str] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     arguments: Sequence[str] = ()
@@ -65,6 +65,11 @@ class Gateway:
     def quickstart(self) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(self.quickstart_path.read_text())
         return facts
+
+    @property
+    def sql_url(self) -> str:
+        """The database that this gateway writes; its own SQLite file where none was given."""
+        return self.database_url or f"sqlite:///{self.data / 'pkigate.sqlite3'}"
 
     # -- life --
 
