@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway.errors import GatewayError
+from gateway.errors import BackendUnavailable, GatewayError
 from gateway.est import codec
 from gateway.est.codec import BodyForm
 from gateway.est.credentials import presented_credentials
@@ -69,8 +69,11 @@ async def simple_reenroll(exchange: Exchange) -> Outcome:
 async def ca_certs(exchange: Exchange) -> tuple[bytes, ...]:
     """/cacerts: the DER certificates to answer with (RFC 7030 section 4.1.3)."""
     chain = await exchange.services.ca_information.ca_certificates(EST, exchange.endpoint)
+    if not chain:
+        raise BackendUnavailable("the CA certificates of this endpoint are not known yet")
     if exchange.options.cacerts == "roots":
-        return tuple(der for der in chain if _is_self_issued(parse_certificate(der)))
+        # a chain that ends below its root still has a top to trust
+        return tuple(der for der in chain if _is_self_issued(parse_certificate(der))) or chain[-1:]
     return chain
 
 

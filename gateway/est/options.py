@@ -23,8 +23,8 @@ class EstOptions(BaseModel):
 
     wrap: Wrap = Field(
         default="auto",
-        description="Line breaks in base64 answers: 64 or 76 columns with LF, none, or auto (by client family: "
-        "none where the request has neither User-Agent nor Accept, as strongSwan 5.9 needs it, else 64).",
+        description="Line breaks in base64 answers: 64 or 76 columns with LF, none, or auto (by client "
+        "family: none where a request has neither User-Agent nor Accept, as strongSwan 5.9 needs; else 64).",
     )
     lenient_body: bool = Field(
         default=False,
@@ -63,7 +63,7 @@ class EstOptions(BaseModel):
     tls13_linking: Literal["exporter", "ignore"] = Field(
         default="exporter",
         description="What a challengePassword over TLS 1.3 is compared with: exporter (tls-exporter, RFC "
-        "9266; a mismatch is refused) or ignore (treated as absent; a policy that requires linking then refuses).",
+        "9266; a mismatch is refused) or ignore (as if absent; a policy that requires linking refuses then).",
     )
     content_transfer_encoding: bool = Field(
         default=True,
