@@ -44,9 +44,13 @@ class AuditVerdict:
     head: AuditHead
 
 
-_HEAD = Statement(select(AUDIT_HEAD.c.seq, AUDIT_HEAD.c.hash).where(AUDIT_HEAD.c.pk == 1).with_for_update(), ())
+_HEAD = Statement(
+    select(AUDIT_HEAD.c.seq, AUDIT_HEAD.c.hash).where(AUDIT_HEAD.c.pk == 1).with_for_update(), ()
+)
 _MOVE_HEAD = Statement(
-    update(AUDIT_HEAD).where(AUDIT_HEAD.c.pk == 1).values(seq=bindparam("new_seq"), hash=bindparam("new_hash")),
+    update(AUDIT_HEAD)
+    .where(AUDIT_HEAD.c.pk == 1)
+    .values(seq=bindparam("new_seq"), hash=bindparam("new_hash")),
     ("new_seq", "new_hash"),
 )
 _COLUMNS = (
@@ -132,7 +136,7 @@ def export(connection: Connection) -> Iterator[str]:
     names = [column.name for column in _COLUMNS]
     for row in _rows(connection, read_head(connection).seq):
         event = dict(zip(names, row, strict=True))
-        event["details"] = json.loads(row[6])
+        event["details"] = json.loads(str(row[6]))
         yield _ENCODE(event)
 
 

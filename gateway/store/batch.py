@@ -80,7 +80,7 @@ class BatchWriter:
             connection.close()
 
     def _committed(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` and COMMIT; repeat what passes by itself, as long as nothing can have been recorded."""
+        """Run ``work`` and COMMIT; repeat what passes by itself while nothing can be recorded."""
         reconnected = False
         for attempt in range(_ATTEMPTS):
             try:

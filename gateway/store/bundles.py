@@ -61,9 +61,7 @@ def get(connection: Connection, sha256: str) -> BundleRow | None:
 def history(connection: Connection, limit: int = 50) -> tuple[BundleRow, ...]:
     """Bundles, the one that was stored last first."""
     query = select(*_COLUMNS).order_by(BUNDLE.c.pk.desc()).limit(limit)
-    return tuple(
-        BundleRow(row[0], row[1], row[2], from_epoch_s(row[3])) for row in connection.execute(query)
-    )
+    return tuple(BundleRow(row[0], row[1], row[2], from_epoch_s(row[3])) for row in connection.execute(query))
 
 
 _COLUMNS = (BUNDLE.c.sha256, BUNDLE.c.documents, BUNDLE.c.source, BUNDLE.c.created_at)

@@ -78,7 +78,7 @@ def insert(unit: Unit, record: CertificateRecord, chain_der: Sequence[bytes]) ->
 
 
 def revoke(unit: Unit, record: CertificateRecord, reason: RevocationReason, at: datetime) -> None:
-    """Revoke, or hold with reason certificateHold, if the status is still the record's; the CRL becomes stale.
+    """Revoke, or hold (certificateHold), if the status is still the record's; the CRL becomes stale.
 
     Commit raises Conflict where somebody else was first. Raises ValueError for a revoked certificate and for
     holding what is on hold.
@@ -131,9 +131,7 @@ def chain(connection: Connection, sha256: str) -> tuple[bytes, ...]:
     return tuple(der[start:end] for _, start, _, end in children(der, 0, len(der)))
 
 
-def revoked_entries(
-    connection: Connection, issuer_key_sha256: str, now_s: int
-) -> tuple[RevokedEntry, ...]:
+def revoked_entries(connection: Connection, issuer_key_sha256: str, now_s: int) -> tuple[RevokedEntry, ...]:
     """What stands in a CRL: revoked or on hold, and not expired before ``now_s``.
 
     RFC 5280 section 3.3 wants an entry on one CRL beyond expiry, so pass the time of the CRL before.
@@ -156,7 +154,7 @@ def search(
     limit: int = 50,
     cursor: int | None = None,
 ) -> CertificatePage:
-    """Pages of certificates, newest first. ``containing`` is looked for in subject, names, serial and SHA-256."""
+    """Pages of certificates, newest first. ``containing``: in subject, names, serial or SHA-256."""
     query: Select[Any] = (
         select(*_COLUMNS, CERTIFICATE.c.pk).order_by(CERTIFICATE.c.pk.desc()).limit(limit + 1)
     )

@@ -1,4 +1,4 @@
-"""How values stand in columns: times in seconds, JSON as text with a version in it, text that can be stored."""
+"""How values stand in columns: times in seconds, JSON as text with a version, text made storable."""
 
 from __future__ import annotations
 

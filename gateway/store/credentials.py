@@ -20,7 +20,7 @@ class CredentialRow:
     """``endpoints`` and ``names`` None: no bound. ``protocol`` None: any.
 
     ``verifier`` is ``hmac-sha256:HEX`` or an argon2 string; ``sealed`` holds a secret that must be readable
-    again, sealed under the server key. ``uses_left`` None: as often as wanted. ``source``: ``cli`` or ``demo``.
+    again, sealed under the server key. ``uses_left`` None: as often as wanted. ``source``: ``cli``, ``demo``.
     """
 
     id: str
@@ -135,9 +135,7 @@ _BY_NAME = Statement(
     ),
     ("kind", "name"),
 )
-_BY_ID = Statement(
-    select(*_COLUMNS).where(CREDENTIAL.c.id == bindparam("credential_id")), ("credential_id",)
-)
+_BY_ID = Statement(select(*_COLUMNS).where(CREDENTIAL.c.id == bindparam("credential_id")), ("credential_id",))
 _REVOKE = Statement(
     update(CREDENTIAL)
     .where(CREDENTIAL.c.id == bindparam("credential_id"), CREDENTIAL.c.revoked_at.is_(None))

@@ -76,9 +76,7 @@ class LeasedTable:
         taken = (
             update(self._table)
             .where(c.pk.in_(due))
-            .values(
-                state="running", attempts=c.attempts + 1, lease_owner=owner, lease_until=now_s + lease_s
-            )
+            .values(state="running", attempts=c.attempts + 1, lease_owner=owner, lease_until=now_s + lease_s)
             .returning(*self._columns)
         )
         return list(connection.execute(taken).all())

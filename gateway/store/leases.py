@@ -22,9 +22,7 @@ async def acquire(recorder: Recorder, name: str, owner: str, now: datetime, unti
     """
 
     def take(connection: Connection) -> bool:
-        found = _ACQUIRE(
-            connection, name=name, owner=owner, until=to_epoch_s(until), now_s=to_epoch_s(now)
-        )
+        found = _ACQUIRE(connection, name=name, owner=owner, until=to_epoch_s(until), now_s=to_epoch_s(now))
         return found.rowcount == 1
 
     return await recorder.run(take)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import ConfigurationError
@@ -59,6 +56,10 @@ def _upgrade(connection: Connection) -> None:
             f"the database has schema {found}, this version knows {CURRENT_REVISION}; "
             "start the version that wrote it, or a newer one"
         )
+    # Only a first start and an upgrade need alembic, which takes a third of a second to import.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", "gateway.store:migrations")
     config.attributes["connection"] = connection
@@ -66,4 +67,6 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

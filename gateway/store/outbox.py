@@ -1,4 +1,4 @@
-"""Events for the world outside (notifications, hooks), written in the unit they tell of, sent at least once."""
+"""Events for the world outside (notifications, hooks), written in their unit, sent at least once."""
 
 from __future__ import annotations
 

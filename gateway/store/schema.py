@@ -8,6 +8,8 @@ shared chain rows on PostgreSQL.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -20,6 +22,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData()
 
@@ -31,8 +34,8 @@ def _pk() -> Column[int]:
     return Column("pk", KEY, primary_key=True, autoincrement=True)
 
 
-def _column(name: str, kind: type | object, *, null: bool = False) -> Column[object]:
-    return Column(name, kind, nullable=null)  # type: ignore[call-overload,no-any-return]  # kind is a type
+def _column(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]], *, null: bool = False) -> Column[Any]:
+    return Column(name, kind, nullable=null)
 
 
 REQUEST = Table(
@@ -163,7 +166,7 @@ Index(
 )
 
 
-def _lease_columns() -> tuple[Column[object], ...]:
+def _lease_columns() -> tuple[Column[Any], ...]:
     """What work that is done at least once needs: when, how often, by whom until when."""
     return (
         _column("state", String(8)),  # ready, running, done, failed

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, Unpack
 
-from sqlalchemy import Connection, Executable, Table, bindparam, insert
+from sqlalchemy import Connection, Dialect, Executable, Table, bindparam, insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import CursorResult
@@ -19,14 +19,14 @@ from sqlalchemy.sql.elements import ClauseElement
 
 Column = int | str | bytes | None
 Values = tuple[Column, ...]
-Rows = Sequence[tuple[Any, ...]]
+Found = CursorResult[Unpack[tuple[Any, ...]]]
 
 INSERT_RANK = 10  # rows come before the statements that may touch them
 STATEMENT_RANK = 100
 
-_DIALECTS = {
+_DIALECTS: dict[str, Dialect] = {
     "sqlite": SQLiteDialect_pysqlite(paramstyle="qmark"),
-    "postgresql": PGDialect_psycopg(paramstyle="format"),
+    "postgresql": PGDialect_psycopg(paramstyle="format"),  # type: ignore[no-untyped-call]  # SQLAlchemy's
 }
 
 
@@ -74,13 +74,13 @@ class Statement:
             found = self._compiled[dialect_name] = _compiled(self.clause, self.names, dialect_name)
         return found
 
-    def run(self, connection: Connection, rows: Sequence[Values]) -> CursorResult[Any]:
+    def run(self, connection: Connection, rows: Sequence[Values]) -> Found:
         """Execute for one or many sets of values in one call of the driver."""
         text, order = self.sql(connection.dialect.name)
         ordered = rows if order is None else [order(row) for row in rows]
         return connection.exec_driver_sql(text, ordered[0] if len(ordered) == 1 else list(ordered))
 
-    def __call__(self, connection: Connection, **values: Column) -> CursorResult[Any]:
+    def __call__(self, connection: Connection, **values: Column) -> Found:
         return self.run(connection, (self.bind(values),))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Table, bindparam, text
+from typing import Any
+
+from sqlalchemy import BindParameter, Table, bindparam, text
 
 from gateway.store.statement import Statement
 
@@ -38,5 +40,5 @@ def _insert(table: Table, names: list[str]) -> str:
     return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places})"  # noqa: S608  # our own names
 
 
-def _binds(table: Table, names: list[str]) -> list[object]:
+def _binds(table: Table, names: list[str]) -> list[BindParameter[Any]]:
     return [bindparam(name, type_=table.c[name].type) for name in names]
