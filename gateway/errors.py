@@ -95,3 +95,7 @@ class ConfigurationError(GatewayError):
 
 class SecretUnavailable(GatewayError):
     pass
+
+
+class ClientGone(Exception):  # noqa: N818 - no error of ours, so it carries no reason
+    """The client went away before its request was complete: nobody is left to answer. Only the edge catches it."""

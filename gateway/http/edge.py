@@ -1,0 +1,350 @@
+"""The outermost ASGI callable: front ends' paths to their handlers, everything else to the FastAPI application.
+
+It makes the request id, judges who the client is, refuses ambiguous paths and services that a listener does not
+serve, writes responses, and leaves one record and one metric per request. It knows no protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import structlog
+
+from gateway.errors import ClientGone, GatewayError, NotFound, PayloadTooLarge, RequestTimeout
+from gateway.http.answers import STATUS_CLIENT_GONE, ServiceRefused, error_response, fault_response
+from gateway.http.listener import CONNECTION_KEY, CertificateHeader, ConnectionFacts, ListenerSpec
+from gateway.http.log import RequestLog
+from gateway.http.message import HttpRequest, HttpResponse, PathRoute, PathRoutes
+from gateway.http.metrics import METRICS_SERVICE, Metrics
+from gateway.http.proxy import CERTIFICATE_HEADERS, IpNetwork, TrustedProxies, proxied_peer
+from gateway.model.ids import new_id
+
+log = structlog.get_logger("gateway.http.edge")
+
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+APP_SERVICE = "api"
+APP_BODY_BYTES = 1024 * 1024
+DRAINED_BODY_BYTES = (
+    64 * 1024
+)  # an unread body up to this is read before the answer, so that the connection stays
+DRAIN_BODY_S = 1.0
+TLS_ONLY_SERVICES = frozenset(("est",))  # RFC 7030 section 3.3
+OPEN_PATHS = frozenset(("/healthz", "/readyz"))  # on every listener
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_UNUSUAL_PATH = re.compile(rb"//|/\.\.?(?:/|$)|%|\\")
+_AMBIGUOUS_ESCAPE = re.compile(rb"%(?:2f|5c|00|2e)", re.IGNORECASE)
+# OCSP by GET carries base64, with slashes, in its path (RFC 6960 appendix A.1).
+_BASE64_TAIL_SERVICES = frozenset(("ocsp",))
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_PLAIN_HEADERS = frozenset((b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"user-agent"))
+_NOTABLE_HEADERS = CERTIFICATE_HEADERS | _PLAIN_HEADERS
+
+
+class Edge:
+    """ASGI callable for all listeners of one worker; ``scope["pkigate.connection"]`` says which one it is.
+
+    ``routes`` hold the front ends' paths. Paths below ``app_prefix`` and whatever no route takes go to ``app``.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: PathRoutes,
+        app: AsgiApp,
+        listeners: Sequence[ListenerSpec] = (),
+        trusted_proxies: Sequence[IpNetwork] = (),
+        metrics: Metrics | None = None,
+        request_log: RequestLog | None = None,
+        app_prefix: str = "/api/",
+    ) -> None:
+        self._exact = {route.prefix: route for route in routes}
+        self._prefixes = tuple(
+            (route.prefix, route)
+            for route in sorted(routes, key=lambda route: -len(route.prefix))
+            if route.prefix.endswith("/")
+        )
+        self._app = app
+        self._app_prefix = app_prefix
+        self._listeners = tuple(listeners)
+        self._proxies = TrustedProxies(trusted_proxies)
+        self._metrics = metrics or Metrics()
+        self._request_log = request_log
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        request = self._request(scope, receive)
+        body = request.receive_body
+        assert isinstance(body, BodyReader)
+        service, status, sent = "none", 500, 0
+        try:
+            route = self._route(request)
+            service = route.service if route is not None else self._app_service(request)
+            self._check_served(service, scope[CONNECTION_KEY].listener, request)
+            self._apply_proxy(request)
+            if route is None:
+                status, sent = await self._call_app(scope, request, body, send)
+            else:
+                response = await route.handler(request)
+                status, sent = await _respond(send, request, response, body)
+        except ClientGone:
+            status = STATUS_CLIENT_GONE
+            request.log["code"] = "client-gone"
+        except GatewayError as error:
+            request.log["code"] = error.code.value
+            if error.detail:
+                request.log["detail"] = error.detail
+            status, sent = await _respond(send, request, error_response(error, request.request_id), body)
+        except Exception:  # the edge is the last place: a fault of ours is a blank 500 and one traceback
+            log.exception("request.fault", request_id=request.request_id, path=request.path)
+            status, sent = await _respond(send, request, fault_response(request.request_id), body)
+        self._finish(request, service, status, sent, body.received, time.perf_counter() - started)
+
+    # The request
+
+    def _request(self, scope: Any, receive: Any) -> HttpRequest:
+        facts: ConnectionFacts = scope[CONNECTION_KEY]
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        notable = [pair for pair in headers if pair[0] in _NOTABLE_HEADERS]
+        from_proxy = facts.peer_address in self._proxies
+        request = HttpRequest(
+            method=scope["method"],
+            path=scope["path"],
+            raw_path=scope["raw_path"],
+            query=scope["query_string"],
+            http_version=scope["http_version"],
+            headers=tuple(headers),
+            client_address=facts.peer_address,
+            listener=facts.listener.name,
+            scheme=scope["scheme"],
+            tls=facts.tls,
+            request_id="",
+            receive_body=BodyReader(receive),
+            via_proxy=from_proxy,
+        )
+        forged = {name for name, _ in notable if name in CERTIFICATE_HEADERS}
+        if from_proxy:
+            self._believe_proxy(request, notable)
+            wanted = facts.listener.client_certificate_header
+            if forged and wanted is not CertificateHeader.NONE:
+                forged = set()  # read, and then removed, once the route is known
+                request.log["proxy_certificate"] = wanted.value
+        if forged:
+            request.headers = tuple(pair for pair in headers if pair[0] not in CERTIFICATE_HEADERS)
+            request.log["stripped"] = sorted(name.decode("latin-1") for name in forged)
+        request.request_id = request.request_id or new_id()
+        return request
+
+    def _believe_proxy(self, request: HttpRequest, notable: list[tuple[bytes, bytes]]) -> None:
+        forwarded = [value for name, value in notable if name == b"x-forwarded-for"]
+        request.client_address = self._proxies.client_address(request.client_address, forwarded)
+        for name, value in notable:
+            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+                request.request_id = value.decode("ascii")
+            elif name == b"x-forwarded-proto" and value.strip().lower() in (b"http", b"https"):
+                request.scheme = value.strip().lower().decode("ascii")
+
+    def _apply_proxy(self, request: HttpRequest) -> None:
+        kind = request.log.pop("proxy_certificate", None)
+        if kind is None:
+            return
+        request.tls = proxied_peer(request.headers, CertificateHeader(str(kind))) or request.tls
+        request.headers = tuple(pair for pair in request.headers if pair[0] not in CERTIFICATE_HEADERS)
+
+    # Where it goes
+
+    def _route(self, request: HttpRequest) -> PathRoute | None:
+        raw = request.raw_path
+        if _UNUSUAL_PATH.search(raw):
+            self._decode_path(request)
+        path = request.path
+        route = self._exact.get(path)
+        if route is not None:
+            return route
+        for prefix, candidate in self._prefixes:
+            if path.startswith(prefix):
+                return candidate
+        return None
+
+    def _decode_path(self, request: HttpRequest) -> None:
+        raw = request.raw_path
+        text = unquote_to_bytes(raw).decode("utf-8", "replace")
+        for prefix, route in self._prefixes:
+            if route.service in _BASE64_TAIL_SERVICES and raw.startswith(prefix.encode()):
+                request.path = text
+                return
+        unescaped = raw.replace(b"%", b"")
+        if _AMBIGUOUS_ESCAPE.search(raw) or "\ufffd" in text or _UNUSUAL_PATH.search(unescaped):
+            raise NotFound("the path holds '..', '//' or an escaped separator, and no such path exists here")
+        request.path = text
+
+    def _app_service(self, request: HttpRequest) -> str:
+        if request.path in OPEN_PATHS:
+            return "health"
+        return APP_SERVICE
+
+    def _check_served(self, service: str, listener: ListenerSpec, request: HttpRequest) -> None:
+        if service == "health":
+            return
+        insecure = service in TLS_ONLY_SERVICES and request.scheme != "https"
+        if service in listener.serves and not insecure:
+            return
+        known = service != APP_SERVICE or request.path.startswith(self._app_prefix)
+        if not known or service == METRICS_SERVICE:
+            raise NotFound(f"nothing is served at {request.path[:200]}")
+        others = [spec for spec in self._listeners if service in spec.serves]
+        raise ServiceRefused.from_listeners(service, listener, others, insecure=insecure)
+
+    # The FastAPI application
+
+    async def _call_app(
+        self, scope: Any, request: HttpRequest, body: BodyReader, send: Any
+    ) -> tuple[int, int]:
+        status, sent, started = 0, 0, False
+
+        async def counted_receive() -> Any:
+            try:
+                part = await body()
+            except ClientGone:
+                return {"type": "http.disconnect"}
+            if body.received > APP_BODY_BYTES:
+                raise PayloadTooLarge(
+                    f"the body is larger than the {APP_BODY_BYTES} bytes that are read here"
+                )
+            if not part and body.asked_again:
+                return await body.wait_for_end()
+            return {"type": "http.request", "body": part, "more_body": not body.complete}
+
+        async def counted_send(message: Any) -> None:
+            nonlocal status, sent, started
+            if message["type"] == "http.response.start":
+                started, status = True, message["status"]
+                headers = [*message.get("headers", ()), (b"x-request-id", request.request_id.encode("ascii"))]
+                message = {**message, "headers": headers}
+            else:
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        state = {**scope.get("state", {}), "request_id": request.request_id, "request": request}
+        inner = {
+            **scope,
+            "path": request.path,
+            "headers": list(request.headers),
+            "scheme": request.scheme,
+            "client": (request.client_address, scope["client"][1] if scope.get("client") else 0),
+            "state": state,
+        }
+        try:
+            await self._app(inner, counted_receive, counted_send)
+        except (PayloadTooLarge, RequestTimeout):
+            if not started:
+                raise
+        except Exception:
+            if not started:
+                raise
+            log.exception("request.fault", request_id=request.request_id, path=request.path)
+        return status, sent
+
+    def _finish(
+        self, request: HttpRequest, service: str, status: int, sent: int, received: int, seconds: float
+    ) -> None:
+        method = request.method if request.method in _METHODS else "OTHER"
+        self._metrics.request(service, method, status, seconds)
+        if self._request_log is None:
+            return
+        record: dict[str, Any] = {
+            "event": "request.done",
+            "request_id": request.request_id,
+            "listener": request.listener,
+            "client": request.client_address,
+            "service": service,
+            "method": request.method,
+            "path": request.path[:512],
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "received": received,
+            "sent": sent,
+        }
+        if request.tls is not None:
+            record["tls"] = request.tls.version
+        agent = request.header(b"user-agent")
+        if agent:
+            record["user_agent"] = agent[:200]
+        record.update(request.log)
+        self._request_log.record(record)
+
+
+class BodyReader:
+    """The body of one request as its handler reads it. Raises RequestTimeout and ClientGone."""
+
+    __slots__ = ("_receive", "asked_again", "complete", "received")
+
+    def __init__(self, receive: Any) -> None:
+        self._receive = receive
+        self.complete = False
+        self.asked_again = False
+        self.received = 0
+
+    async def __call__(self) -> bytes:
+        """The next part that is not empty, or b"" at the end."""
+        if self.complete:
+            self.asked_again = True
+            return b""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part: bytes = message.get("body", b"")
+            self.complete = not message.get("more_body", False)
+            self.received += len(part)
+            if part or self.complete:
+                return part
+
+    async def wait_for_end(self) -> Any:
+        """Wait until the client is gone or the response is out, as ASGI's receive does after the body."""
+        return await self._receive()
+
+
+async def _respond(
+    send: Any, request: HttpRequest, response: HttpResponse, body: BodyReader
+) -> tuple[int, int]:
+    """Write a whole response; gives its status and size."""
+    if not body.complete and not response.close:
+        await _read_rest(request, body)
+    content = response.body
+    headers = [(name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in response.headers]
+    if response.content_type:
+        headers.append((b"Content-Type", response.content_type.encode("latin-1")))
+    headers.append((b"X-Request-Id", request.request_id.encode("ascii")))
+    if response.status not in (204, 304):
+        headers.append((b"Content-Length", b"%d" % len(content)))
+    if response.close:
+        headers.append((b"Connection", b"close"))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content, "more_body": False})
+    return response.status, len(content)
+
+
+async def _read_rest(request: HttpRequest, body: BodyReader) -> None:
+    """Read what is left of a small body that its handler did not want, or the connection could not be kept."""
+    size = 0
+    for name, value in request.headers:
+        if name == b"content-length":
+            size = int(value) if value.isdigit() else 0
+        elif name == b"expect":
+            return  # the client may be waiting for our word before it sends anything
+    if not 0 < size <= DRAINED_BODY_BYTES:
+        return
+    try:
+        async with asyncio.timeout(DRAIN_BODY_S):
+            while await body():
+                pass
+    except (TimeoutError, ClientGone, RequestTimeout):
+        return

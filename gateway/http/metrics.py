@@ -1,0 +1,131 @@
+"""Prometheus metrics in multiprocess mode: one file set per worker slot, summed at the exposition.
+
+The slot, not the process id, names the files, so that a worker that was killed and replaced goes on with its
+predecessor's counters and no file is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+    values,
+)
+
+from gateway.http.message import HttpRequest, HttpResponse, PathRoute
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+METRICS_SERVICE = "metrics"
+
+
+def clear_metrics_directory(directory: Path) -> None:
+    """Create the directory and remove an earlier run's files. Called by the supervisor before it forks."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in directory.glob("*.db"):
+        path.unlink(missing_ok=True)
+
+
+class Metrics:
+    """The metrics of one worker. Without a directory they live in this process only."""
+
+    def __init__(self, directory: Path | None = None, slot: int = 0) -> None:
+        self._directory = directory
+        self.registry = CollectorRegistry()
+        if directory is not None:
+            # prometheus_client has no other way to be told where the files lie and what names them.
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+            values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)
+        self._requests = Counter(
+            "pkigate_requests",
+            "HTTP requests answered",
+            ("service", "method", "status"),
+            registry=self.registry,
+        )
+        self._latency = Histogram(
+            "pkigate_request_seconds",
+            "Time from the request's header to the end of the response",
+            ("service",),
+            buckets=LATENCY_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._outcomes = Counter(
+            "pkigate_outcomes",
+            "Enrolment outcomes",
+            ("protocol", "outcome", "code"),
+            registry=self.registry,
+        )
+        self._recorder_depth = Gauge(
+            "pkigate_recorder_queue",
+            "Units that wait for the recorder",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._recorder_batch = Histogram(
+            "pkigate_recorder_batch_units",
+            "Units per transaction of the recorder",
+            buckets=BATCH_BUCKETS,
+            registry=self.registry,
+        )
+        self._backend_latency = Histogram(
+            "pkigate_backend_seconds",
+            "Time of one call of a CA backend",
+            ("backend", "operation"),
+            buckets=LATENCY_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._request_children: dict[tuple[str, str, int], Counter] = {}
+        self._latency_children: dict[str, Histogram] = {}
+        self._outcome_children: dict[tuple[str, str, str], Counter] = {}
+
+    def request(self, service: str, method: str, status: int, seconds: float) -> None:
+        """Count one answered request. ``method`` and ``service`` must come from a closed set."""
+        key = (service, method, status // 100)
+        child = self._request_children.get(key)
+        if child is None:
+            child = self._request_children[key] = self._requests.labels(service, method, f"{status // 100}xx")
+        child.inc()
+        histogram = self._latency_children.get(service)
+        if histogram is None:
+            histogram = self._latency_children[service] = self._latency.labels(service)
+        histogram.observe(seconds)
+
+    def outcome(self, protocol: str, outcome: str, code: str = "") -> None:
+        """Count one outcome: ``issued``, ``pending``, ``refused`` or ``unavailable``, with the first reason's code."""
+        key = (protocol, outcome, code)
+        child = self._outcome_children.get(key)
+        if child is None:
+            child = self._outcome_children[key] = self._outcomes.labels(*key)
+        child.inc()
+
+    def recorder(self, depth: int, batch_units: int) -> None:
+        """Note one transaction of the recorder and how many units wait behind it."""
+        self._recorder_depth.set(depth)
+        self._recorder_batch.observe(batch_units)
+
+    def backend(self, backend: str, operation: str, seconds: float) -> None:
+        self._backend_latency.labels(backend, operation).observe(seconds)
+
+    def exposition(self) -> bytes:
+        """All workers' metrics in the text format."""
+        if self._directory is None:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, path=str(self._directory))  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def route(self) -> PathRoute:
+        """``/metrics`` for the listener that serves ``metrics``."""
+
+        async def expose(_request: HttpRequest) -> HttpResponse:
+            return HttpResponse(200, self.exposition(), CONTENT_TYPE)
+
+        return PathRoute("/metrics", METRICS_SERVICE, expose)
