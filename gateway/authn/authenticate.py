@@ -89,6 +89,7 @@ class Authenticator:
             label=row.name,
             credential_id=row.id,
             names=row.names,
+            counted=row.uses_left is not None,
         )
 
     async def _secret_matches(self, row: CredentialRow | None, secret: bytes) -> bool:

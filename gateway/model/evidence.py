@@ -77,6 +77,7 @@ class VerifiedCredential:
     certificate_der: bytes | None = None
     credential_id: str | None = None
     names: tuple[str, ...] | None = None
+    counted: bool = False  # each accepted request takes one use off it
     detail: tuple[tuple[str, str], ...] = ()
 
 

@@ -1,0 +1,99 @@
+"""Everything that a decision needs from the database, in one read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from gateway.authn.authenticate import Looked
+from gateway.authn.claims import Claims
+from gateway.clock import to_epoch_s
+from gateway.enrolment.correlation import correlation_hash
+from gateway.model.certificate import CertificateRecord, CertificateStatus
+from gateway.model.enrolment import EnrolmentRequest
+from gateway.model.evidence import BASIC
+from gateway.model.outcome import State
+from gateway.store import certificates, credentials, requests
+from gateway.store.requests import RequestRow
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A request with the same correlation; ``certificate`` and ``chain_der`` if it was issued."""
+
+    row: RequestRow
+    certificate: CertificateRecord | None = None
+    chain_der: tuple[bytes, ...] = ()
+
+    @property
+    def certificate_good(self) -> bool:
+        return self.certificate is not None and self.certificate.status is CertificateStatus.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What was found for the claims. ``identity`` is what the evidence will say if every claim stands up."""
+
+    looked: Looked
+    identity: str
+    correlation: str
+    earlier: Earlier | None
+    renewed: CertificateRecord | None
+    same_key: tuple[CertificateRecord, ...] = ()
+
+
+def gather(
+    connection: Connection, request: EnrolmentRequest, claims: Claims, *, spki_sha256: str | None
+) -> Gathered:
+    """Read by keys only. ``spki_sha256``: look up earlier certificates of this key too."""
+    password, certificate = claims.password, claims.certificate
+    credential = credentials.by_name(connection, BASIC, password.user) if password is not None else None
+    record = None
+    if certificate is not None:
+        record = certificates.by_sha256(connection, certificate.leaf.sha256)
+    renewed = _renewed(connection, request, record)
+    parts = []
+    if certificate is not None:
+        parts.append(certificate.identity)
+    if credential is not None:
+        parts.append(f"basic:{credential.id}")
+    identity = "+".join(parts)
+    correlation = correlation_hash(request, identity)
+    return Gathered(
+        Looked(credential, record),
+        identity,
+        correlation,
+        find_earlier(connection, correlation),
+        renewed,
+        certificates.by_spki(connection, spki_sha256) if spki_sha256 else (),
+    )
+
+
+def find_earlier(connection: Connection, correlation: str) -> Earlier | None:
+    """The request that holds this correlation, whatever its state."""
+    row = requests.find_by_correlation(connection, correlation)
+    if row is None:
+        return None
+    if row.state is not State.ISSUED or row.certificate_sha256 is None:
+        return Earlier(row)
+    issued = certificates.by_sha256(connection, row.certificate_sha256)
+    chain = certificates.chain(connection, issued.chain_sha256) if issued is not None else ()
+    return Earlier(row, issued, chain)
+
+
+def _renewed(
+    connection: Connection, request: EnrolmentRequest, presented: CertificateRecord | None
+) -> CertificateRecord | None:
+    if request.renews_der is None:
+        return None
+    sha256 = hashlib.sha256(request.renews_der).hexdigest()
+    if presented is not None and presented.sha256 == sha256:
+        return presented
+    return certificates.by_sha256(connection, sha256)
+
+
+def answers(row: RequestRow, now_s: int) -> bool:
+    """Whether a closed request still answers repeats of its message."""
+    return row.closed_at is None or (row.answers_until is not None and to_epoch_s(row.answers_until) >= now_s)

@@ -1,0 +1,192 @@
+"""How a request and what came of it are written down: rows and audit events, in one unit each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
+from gateway.model.decision import Allow, Decision
+from gateway.model.enrolment import EnrolmentRequest
+from gateway.model.evidence import Evidence, PresentedPassword, RemoteInfo
+from gateway.model.ids import RequestId, reason_id
+from gateway.model.keys import ClientKey
+from gateway.model.outcome import State
+from gateway.model.reasons import Reason, ReasonCode
+from gateway.pki.certificate import ParsedCertificate
+from gateway.policy.render import decision_json
+from gateway.store import certificates
+from gateway.store.requests import RequestRow
+from gateway.store.unit import AuditEvent
+
+MAX_TEXT = 1000
+MAX_USER_AGENT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A request together with what verification and policy made of it."""
+
+    request: EnrolmentRequest
+    request_id: RequestId
+    now: datetime
+    evidence: Evidence
+    decision: Decision | None = None
+    correlation: str | None = None
+
+
+def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
+    """The row of a request in its first state; ``columns`` are further fields of RequestRow."""
+    request, decision = judged.request, judged.decision
+    key = request.key
+    row = RequestRow(
+        id=judged.request_id,
+        state=state,
+        protocol=request.protocol,
+        endpoint=request.endpoint,
+        operation=request.operation,
+        received_at=judged.now,
+        updated_at=judged.now,
+        correlation=judged.correlation,
+        identity=judged.evidence.identity[:MAX_TEXT],
+        identity_label=judged.evidence.label[:MAX_TEXT],
+        subject=str(request.identity.subject)[:MAX_TEXT],
+        sans=tuple(str(name) for name in request.identity.sans),
+        spki_sha256=key.public_key.spki_sha256 if isinstance(key, ClientKey) else None,
+        csr_der=request.csr_der,
+        renews_sha256=hashlib.sha256(request.renews_der).hexdigest() if request.renews_der else None,
+        profile=request.profile,
+        remote=remote_json(request.remote, linking=request.linking),
+    )
+    if decision is not None:
+        row = replace(
+            row,
+            policy=decision.policy,
+            bundle_sha256=decision.bundle_sha256,
+            backend=decision.route.backend if isinstance(decision, Allow) else None,
+            profile=decision.route.profile if isinstance(decision, Allow) else request.profile,
+            decision=decision_json(decision, judged.evidence),
+        )
+    return replace(row, **columns) if columns else row
+
+
+def refused_row(judged: Judged, reasons: Sequence[Reason]) -> RequestRow:
+    """A refused request. It has no correlation: the same message is judged anew when it comes again."""
+    columns: dict[str, object] = {"reason_id": reason_id(judged.request_id), "correlation": None}
+    if judged.decision is None:
+        columns["decision"] = {"verdict": "refused", "reasons": reasons_json(reasons)}
+    if not judged.evidence.credentials:
+        columns["identity_label"] = claimed_label(judged.request)
+    return request_row(judged, State.REFUSED, **columns)
+
+
+def remote_json(remote: RemoteInfo, **more: str) -> dict[str, object]:
+    """Where a message came from, bounded in size."""
+    return {
+        "address": remote.address,
+        "listener": remote.listener,
+        "tls_version": remote.tls_version,
+        "cipher": remote.cipher,
+        "via_proxy": remote.via_proxy,
+        "user_agent": remote.user_agent[:MAX_USER_AGENT],
+        "message": remote.message,
+        "transport_id": remote.transport_id,
+        **more,
+    }
+
+
+def reasons_json(reasons: Sequence[Reason]) -> list[dict[str, str]]:
+    return [
+        {
+            "code": reason.code.value,
+            "message": reason.message[:MAX_TEXT],
+            "path": reason.path,
+            "rule": reason.rule,
+            "where": reason.where,
+        }
+        for reason in reasons
+    ]
+
+
+def reasons_of(row: RequestRow) -> tuple[Reason, ...]:
+    """The reasons of a refused request, read back."""
+    stored: Any = (row.decision or {}).get("reasons", ())
+    return tuple(
+        Reason(
+            ReasonCode(item["code"]),
+            item["message"],
+            item.get("path", ""),
+            item.get("rule", ""),
+            item.get("where", ""),
+        )
+        for item in stored
+    )
+
+
+def certificate_record(
+    row: RequestRow,
+    issued: ParsedCertificate,
+    chain_der: tuple[bytes, ...],
+    issuer_key_sha256: str,
+    *,
+    quarantined_at: datetime | None = None,
+) -> CertificateRecord:
+    """The record of an issued certificate; one in quarantine is stored as revoked from the start."""
+    return CertificateRecord(
+        sha256=issued.sha256,
+        issuer_key_sha256=issuer_key_sha256,
+        serial_hex=f"{issued.serial:x}",
+        subject=str(issued.subject),
+        sans=tuple(str(name) for name in issued.sans),
+        spki_sha256=issued.spki_sha256,
+        not_before=issued.not_before,
+        not_after=issued.not_after,
+        certificate_der=issued.certificate_der,
+        chain_sha256=certificates.chain_sha256(chain_der),
+        request_id=row.id,
+        protocol=row.protocol,
+        endpoint=row.endpoint,
+        identity=row.identity,
+        policy=row.policy or "",
+        bundle_sha256=row.bundle_sha256 or "",
+        backend=row.backend or "",
+        status=CertificateStatus.GOOD if quarantined_at is None else CertificateStatus.REVOKED,
+        revoked_at=quarantined_at,
+        revocation_reason=None if quarantined_at is None else RevocationReason.UNSPECIFIED,
+        predecessor_sha256=row.renews_sha256,
+    )
+
+
+def event(
+    row: RequestRow, action: str, outcome: str = "ok", *, actor: str | None = None, **details: object
+) -> AuditEvent:
+    """An audit event about a request, with what an auditor asks first."""
+    facts: dict[str, object] = {
+        "protocol": row.protocol,
+        "endpoint": row.endpoint,
+        "operation": row.operation,
+        "subject": row.subject,
+        "sans": list(row.sans[:20]),
+        "policy": row.policy,
+        "bundle": row.bundle_sha256,
+        "address": (row.remote or {}).get("address"),
+        **details,
+    }
+    return AuditEvent(
+        actor=actor or row.identity, action=action, object_id=row.id, outcome=outcome, details=facts
+    )
+
+
+def refusal_event(row: RequestRow, reasons: Sequence[Reason]) -> AuditEvent:
+    codes = [reason.code.value for reason in reasons]
+    return event(row, "request.refuse", "refused", codes=codes, reason_id=row.reason_id)
+
+
+def claimed_label(request: EnrolmentRequest) -> str:
+    """Who an unverified requester said to be, for the operator's eyes."""
+    users = [given.user for given in request.presented if isinstance(given, PresentedPassword)]
+    return f"unverified:{users[0][:100]}" if users else "anonymous"
+

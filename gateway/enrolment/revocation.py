@@ -1,0 +1,54 @@
+"""Revocation: one function for every way that leads to it (RFC 5280 section 5.3)."""
+
+from __future__ import annotations
+
+from gateway.clock import Clock, SystemClock
+from gateway.errors import Conflict
+from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
+from gateway.store import certificates, jobs
+from gateway.store.store import Store
+from gateway.store.unit import AuditEvent, Unit
+
+REVOKE_JOB = "revoke-at-ca"
+
+
+def revoke(
+    store: Store,
+    certificate: CertificateRecord,
+    reason: RevocationReason,
+    actor: str,
+    *,
+    clock: Clock | None = None,
+) -> None:
+    """Revoke a certificate; the next CRL that anybody gets carries it. Blocks until it is durable.
+
+    The same unit queues the message to the CA, which matters where the CA is another system. Raises Conflict
+    where it is revoked already, StoreUnavailable.
+    """
+    if certificate.status is CertificateStatus.REVOKED:
+        raise Conflict(f"certificate {certificate.serial_hex} is revoked already")
+    now = (clock or SystemClock()).now()
+    unit = Unit()
+    certificates.revoke(unit, certificate, reason, now)
+    jobs.enqueue(
+        unit,
+        REVOKE_JOB,
+        certificate.sha256,
+        {"backend": certificate.backend, "serial": certificate.serial_hex, "reason": reason.value},
+        now,
+    )
+    unit.audit(
+        AuditEvent(
+            actor=actor,
+            action="certificate.revoke",
+            object_id=certificate.request_id,
+            details={
+                "serial": certificate.serial_hex,
+                "sha256": certificate.sha256,
+                "issuer_key_sha256": certificate.issuer_key_sha256,
+                "subject": certificate.subject,
+                "reason": reason.value,
+            },
+        )
+    )
+    store.recorder.commit_blocking(unit)

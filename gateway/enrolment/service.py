@@ -1,0 +1,343 @@
+"""The one path (RFC-independent): select, authenticate, decide, record, issue, record, answer.
+
+``EnrolmentService`` is what front ends see as ``frontend.Enrolments``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from gateway.authn.authenticate import Authenticator
+from gateway.authn.claims import Claims, read_claims
+from gateway.authn.refusal import CredentialRefused
+from gateway.authn.throttle import Allowance, TokenBuckets
+from gateway.authn.trust import TrustStore, TrustStores
+from gateway.clock import Clock, to_epoch_s
+from gateway.enrolment import record
+from gateway.enrolment.approval import EXPIRE_JOB
+from gateway.enrolment.backends import BackendSet
+from gateway.enrolment.bundle import ActiveBundle
+from gateway.enrolment.gather import Earlier, Gathered, answers, find_earlier, gather
+from gateway.enrolment.plan_json import plan_to_json
+from gateway.enrolment.record import Judged
+from gateway.enrolment.settle import Settlement, Work, in_doubt
+from gateway.errors import BackendUnavailable, Conflict, MalformedMessage
+from gateway.frontend import BadMessage
+from gateway.model.decision import Allow, Deny
+from gateway.model.enrolment import EnrolmentRequest, Operation
+from gateway.model.evidence import CredentialKind, Evidence
+from gateway.model.ids import EndpointName, ProtocolName, RequestId, new_id, reason_id
+from gateway.model.keys import ClientKey
+from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable
+from gateway.model.reasons import Reason, ReasonCode
+from gateway.model.wanted import Wanted
+from gateway.pki.certificate import parse_certificate
+from gateway.policy.engine import (
+    NotSelected,
+    Selected,
+    accepted_kinds,
+    describe,
+    evaluate,
+    preview,
+    select,
+)
+from gateway.policy.facts import Facts, PreviousCertificate
+from gateway.policy.rules import Bundle
+from gateway.store import credentials, jobs, requests
+from gateway.store.requests import RequestRow
+from gateway.store.store import Store
+from gateway.store.unit import Unit
+
+LOG = logging.getLogger(__name__)
+CA_RETRY_S = 5
+# Refusals of one address that are written into the database; beyond this they are only counted and logged.
+RECORDED_REFUSALS = Allowance(burst=500, per_s=20)
+
+Observe = Callable[[str, str, str], None]
+
+
+class EnrolmentService:
+    """``frontend.Enrolments`` over policy, store and backends."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bundle: ActiveBundle,
+        backends: BackendSet,
+        authenticator: Authenticator,
+        clock: Clock,
+        monotonic: Callable[[], float],
+        observe: Observe,
+    ) -> None:
+        """``observe(protocol, outcome, code)`` is called once for each outcome."""
+        self._store = store
+        self._bundle = bundle
+        self._backends = backends
+        self._authenticator = authenticator
+        self._clock = clock
+        self._observe = observe
+        self._trust = TrustStores(self._chain_of)
+        self._refusals = TokenBuckets(monotonic, RECORDED_REFUSALS)
+        self.settlement = Settlement(store, backends, clock, bundle.grace_s)
+
+    async def submit(self, requests_: Sequence[EnrolmentRequest]) -> tuple[Outcome, ...]:
+        """One outcome per request, in order, each durable. Raises Overloaded and StoreUnavailable."""
+        return tuple([await self._submit(request) for request in requests_])
+
+    async def preview(self, request: EnrolmentRequest) -> tuple[Reason, ...]:
+        """What policy would say now of the names alone; empty means they would pass."""
+        bundle = self._bundle.current
+        selected = select(bundle, request)
+        if isinstance(selected, NotSelected):
+            return selected.reasons
+        facts = await self._facts(selected, request, None, Evidence())
+        decision = preview(bundle, selected, request, Evidence(), facts)
+        return decision.reasons if isinstance(decision, Deny) else ()
+
+    async def record_bad_message(self, bad: BadMessage) -> Refused:
+        """Record a message that never became a request; bounded per source address."""
+        request_id = new_id()
+        now = self._clock.now()
+        row = RequestRow(
+            id=request_id,
+            state=State.REFUSED,
+            protocol=bad.protocol,
+            endpoint=bad.endpoint[:100],
+            operation=bad.operation[:100],
+            received_at=now,
+            updated_at=now,
+            reason_id=reason_id(request_id),
+            remote=record.remote_json(bad.remote),
+            decision={"verdict": "refused", "reasons": record.reasons_json((bad.reason,))},
+        )
+        await self._record_refusal(row, (bad.reason,), bad.remote.address)
+        self._observe(bad.protocol, "refused", bad.reason.code)
+        return Refused(request_id, (bad.reason,))
+
+    def accepted_credentials(
+        self, protocol: ProtocolName, endpoint: EndpointName, operation: Operation
+    ) -> tuple[CredentialKind, ...]:
+        return accepted_kinds(self._bundle.current, protocol, endpoint, operation)
+
+    def wanted(
+        self, protocol: ProtocolName, endpoint: EndpointName, operation: Operation
+    ) -> Wanted | None:
+        return describe(self._bundle.current, protocol, endpoint, operation)
+
+    async def _submit(self, request: EnrolmentRequest) -> Outcome:
+        outcome = await self._judge(request)
+        match outcome:
+            case Issued():
+                self._observe(request.protocol, "issued", "")
+            case Pending(_, waits_for, _):
+                self._observe(request.protocol, "pending", waits_for)
+            case Refused(_, reasons, _):
+                self._observe(request.protocol, "refused", reasons[0].code if reasons else "")
+            case Unavailable(reason, _, _):
+                self._observe(request.protocol, "unavailable", reason.code)
+        return outcome
+
+    async def _judge(self, request: EnrolmentRequest) -> Outcome:
+        bundle, now = self._bundle.current, self._clock.now()
+        judged = Judged(request, new_id(), now, Evidence())
+        selected = select(bundle, request)
+        if isinstance(selected, NotSelected):
+            denied = Deny(None, bundle.sha256, selected.reasons, selected.trace)
+            return await self._refuse(
+                replace(judged, decision=denied), selected.reasons, selected.accepts
+            )
+        try:
+            claims = read_claims(selected.policy.authenticate, request)
+            found = await self._gather(request, claims, selected)
+            trust = await self._trust_store(bundle, claims)
+            evidence = await self._authenticator.verify(claims, found.looked, request, trust, now)
+        except CredentialRefused as refusal:
+            return await self._refuse_credential(judged, bundle, selected, refusal)
+        except BackendUnavailable as error:
+            return Unavailable(error.reason, error.retry_after_s)
+        judged = replace(judged, evidence=evidence, correlation=found.correlation)
+        answered = self._answer_again(found.earlier, now)
+        if answered is not None:
+            return answered
+        return await self._decide(judged, bundle, selected, found)
+
+    async def _decide(
+        self, judged: Judged, bundle: Bundle, selected: Selected, found: Gathered
+    ) -> Outcome:
+        request = judged.request
+        try:
+            facts = await self._facts(selected, request, found, judged.evidence)
+        except BackendUnavailable as error:
+            return Unavailable(error.reason, error.retry_after_s)
+        decision = evaluate(bundle, selected, request, judged.evidence, facts)
+        judged = replace(judged, decision=decision)
+        if isinstance(decision, Deny):
+            return await self._refuse(judged, decision.reasons)
+        try:
+            if decision.approval is not None:
+                return await self._park(judged, decision, found.earlier)
+            return await self._issue(judged, decision, found.earlier)
+        except BackendUnavailable as error:
+            return Unavailable(error.reason, error.retry_after_s, judged.request_id)
+        except Conflict:
+            # The same request came twice at once, or a one-time credential was just used up.
+            return await self._winner(judged)
+
+    async def _issue(self, judged: Judged, decision: Allow, earlier: Earlier | None) -> Outcome:
+        assert decision.plan is not None
+        row = record.request_row(judged, State.SUBMITTING)
+        if not self._backends.get(decision.route.backend).signs_in_process:
+            row = replace(row, plan=plan_to_json(decision.plan))
+        unit = self._acceptance(judged, earlier)
+        return await self.settlement.start(Work(row, decision.plan, stored=False, also=unit))
+
+    async def _park(self, judged: Judged, decision: Allow, earlier: Earlier | None) -> Outcome:
+        assert decision.plan is not None
+        assert decision.approval is not None
+        rule = decision.approval
+        row = record.request_row(
+            judged,
+            State.AWAITING_APPROVAL,
+            plan=plan_to_json(decision.plan),
+            approvals_required=rule.required,
+            retry_after_s=rule.retry_after_s,
+            expires_at=judged.now + timedelta(seconds=rule.expires_s),
+        )
+        unit = self._acceptance(judged, earlier)
+        requests.insert(unit, row)
+        unit.audit(record.event(row, "request.park", required=rule.required))
+        expires_at = judged.now + timedelta(seconds=rule.expires_s + 1)
+        jobs.enqueue(unit, EXPIRE_JOB, row.id, {"request_id": row.id}, expires_at)
+        await self._store.recorder.commit(unit)
+        return Pending(judged.request_id, "approval", rule.retry_after_s)
+
+    def _acceptance(self, judged: Judged, earlier: Earlier | None) -> Unit:
+        """What must be written in the unit that accepts the request."""
+        unit = Unit()
+        if earlier is not None:
+            requests.retire(unit, earlier.row.id)
+        for credential in judged.evidence.credentials:
+            if credential.credential_id is not None and credential.counted:
+                credentials.use(unit, credential.credential_id, judged.now)
+        return unit
+
+    async def _winner(self, judged: Judged) -> Outcome:
+        correlation = judged.correlation or ""
+        earlier = await self._store.reader.read(lambda connection: find_earlier(connection, correlation))
+        answered = self._answer_again(earlier, judged.now)
+        if answered is not None:
+            return answered
+        reason = Reason(ReasonCode.OVERLOADED, "the same request is being worked on; ask again")
+        return Unavailable(reason, 1)
+
+    def _answer_again(self, earlier: Earlier | None, now: datetime) -> Outcome | None:
+        """The answer to a repeat, or None if the message is to be judged as a new request."""
+        if earlier is None or not answers(earlier.row, to_epoch_s(now)):
+            return None
+        row = earlier.row
+        request_id = RequestId(row.id)
+        match row.state:
+            case State.ISSUED | State.UNCONFIRMED:
+                if earlier.certificate is None or not earlier.certificate_good:
+                    return None
+                return Issued(request_id, earlier.certificate.certificate_der, earlier.chain_der)
+            case State.REFUSED:
+                return Refused(request_id, record.reasons_of(row))
+            case State.AWAITING_APPROVAL:
+                return Pending(request_id, "approval", row.retry_after_s or CA_RETRY_S)
+            case State.SUBMITTING | State.AWAITING_CA:
+                return Pending(request_id, "ca", row.retry_after_s or CA_RETRY_S)
+            case State.IN_DOUBT:
+                return in_doubt(row)
+            case State.WITHDRAWN:
+                return None
+
+    async def _refuse_credential(
+        self, judged: Judged, bundle: Bundle, selected: Selected, refusal: CredentialRefused
+    ) -> Outcome:
+        policy = selected.policy
+        reason = replace(refusal.reason, rule=policy.name, where=policy.authenticate.where)
+        if refusal.code is ReasonCode.AUTH_THROTTLED:
+            return Unavailable(reason, refusal.retry_after_s, judged.request_id)
+        denied = Deny(policy.name, bundle.sha256, (reason,), selected.trace)
+        accepts = accepted_kinds(
+            bundle, judged.request.protocol, judged.request.endpoint, judged.request.operation
+        )
+        return await self._refuse(replace(judged, decision=denied), (reason,), accepts)
+
+    async def _refuse(
+        self, judged: Judged, reasons: tuple[Reason, ...], accepts: tuple[CredentialKind, ...] = ()
+    ) -> Refused:
+        # A first try without credentials is how libest asks for the challenge: counted, not recorded.
+        if not (judged.request.presented == () and reasons[0].code is ReasonCode.AUTH_MISSING):
+            row = record.refused_row(judged, reasons)
+            await self._record_refusal(row, reasons, judged.request.remote.address)
+        return Refused(judged.request_id, reasons, accepts)
+
+    async def _record_refusal(self, row: RequestRow, reasons: tuple[Reason, ...], address: str) -> None:
+        if self._refusals.retry_after_s(address):
+            LOG.warning("refusal.not-recorded address %s: %s", address, reasons[0].code)
+            return
+        self._refusals.take(address)
+        unit = Unit()
+        requests.insert(unit, row)
+        unit.audit(record.refusal_event(row, reasons))
+        await self._store.recorder.commit(unit)
+
+    async def _gather(self, request: EnrolmentRequest, claims: Claims, selected: Selected) -> Gathered:
+        key = request.key
+        wants_history = selected.policy.needs_key_history and isinstance(key, ClientKey)
+        spki_sha256 = key.public_key.spki_sha256 if wants_history and isinstance(key, ClientKey) else None
+        return await self._store.reader.read(
+            lambda connection: gather(connection, request, claims, spki_sha256=spki_sha256)
+        )
+
+    async def _facts(
+        self, selected: Selected, request: EnrolmentRequest, found: Gathered | None, evidence: Evidence
+    ) -> Facts:
+        issuer = await self._backends.issuer(selected.policy.route.backend)
+        previous: PreviousCertificate | None = None
+        if request.renews_der is not None:
+            try:
+                old = parse_certificate(request.renews_der)
+            except MalformedMessage:
+                old = None
+            if old is not None:
+                previous = PreviousCertificate(
+                    subject=old.subject,
+                    sans=old.sans,
+                    spki_sha256=old.spki_sha256,
+                    not_before=old.not_before,
+                    not_after=old.not_after,
+                    issued_here=found is not None and found.renewed is not None,
+                )
+        return Facts(
+            now=self._clock.now(),
+            issuer_not_after=issuer.not_after,
+            previous=previous,
+            key_known_to_others=_known_to_others(found, evidence, previous),
+        )
+
+    async def _trust_store(self, bundle: Bundle, claims: Claims) -> TrustStore | None:
+        if claims.certificate is None:
+            return None
+        return await self._trust.get(bundle.trust_stores[claims.certificate.rule.trust])
+
+    async def _chain_of(self, backend: str) -> tuple[bytes, ...]:
+        return (await self._backends.issuer(backend)).chain_der
+
+
+def _known_to_others(
+    found: Gathered | None, evidence: Evidence, previous: PreviousCertificate | None
+) -> bool:
+    """Whether the key stands in a certificate of another identity and of another name than the renewed one."""
+    if found is None:
+        return False
+    old_subject = str(previous.subject) if previous is not None else None
+    return any(
+        known.identity != evidence.identity and known.subject != old_subject for known in found.same_key
+    )

@@ -1,0 +1,77 @@
+"""The leased jobs of enrolment: issue what was approved, take over what was interrupted, let waits end."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from ca_backend.api import CanRevoke
+from gateway.clock import Clock
+from gateway.enrolment.approval import APPROVED_JOB, EXPIRE_JOB, SYSTEM, expired_reason, refuse_waiting
+from gateway.enrolment.backends import BackendSet
+from gateway.enrolment.revocation import REVOKE_JOB
+from gateway.enrolment.settle import SETTLE_JOB, Settlement
+from gateway.enrolment.states import CLOSED
+from gateway.jobs.runner import Handler
+from gateway.model.certificate import RevocationReason
+from gateway.model.outcome import Pending, State, Unavailable
+from gateway.store import requests
+from gateway.store.jobs import Job
+from gateway.store.requests import RequestRow
+from gateway.store.store import Store
+from gateway.store.unit import Unit
+
+
+class EnrolmentJobs:
+    """Handlers by kind; each may run twice."""
+
+    def __init__(self, store: Store, settlement: Settlement, backends: BackendSet, clock: Clock) -> None:
+        self._store = store
+        self._settlement = settlement
+        self._backends = backends
+        self._clock = clock
+
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            SETTLE_JOB: self.settle,
+            APPROVED_JOB: self.settle,
+            EXPIRE_JOB: self.expire,
+            REVOKE_JOB: self.revoke_at_ca,
+        }
+
+    async def settle(self, job: Job) -> datetime | None:
+        """Go on with a request until it is closed or waits for people."""
+        row = await self._row(job)
+        if row is None or row.state in CLOSED or row.state is State.IN_DOUBT:
+            return None
+        outcome = await self._settlement.resume(row)
+        match outcome:
+            case Pending(_, "ca", retry_after_s) | Unavailable(_, retry_after_s, _):
+                after = await self._row(job)
+                if after is None or after.state is State.IN_DOUBT:
+                    return None
+                return self._clock.now() + timedelta(seconds=retry_after_s)
+            case _:
+                return None
+
+    async def expire(self, job: Job) -> datetime | None:
+        """Refuse what nobody approved in time."""
+        row = await self._row(job)
+        if row is None or row.state is not State.AWAITING_APPROVAL:
+            return None
+        if len(row.approvals) >= row.approvals_required:
+            return None  # the issuing job has it
+        unit = Unit()
+        refuse_waiting(unit, row, expired_reason(row), SYSTEM, self._clock.now())
+        await self._store.recorder.commit(unit)
+        return None
+
+    async def revoke_at_ca(self, job: Job) -> datetime | None:
+        """Tell the CA of a revocation that our record already shows."""
+        backend = self._backends.get(str(job.args["backend"]))
+        if isinstance(backend, CanRevoke):
+            await backend.revoke(int(str(job.args["serial"]), 16), RevocationReason(str(job.args["reason"])))
+        return None
+
+    async def _row(self, job: Job) -> RequestRow | None:
+        request_id = str(job.args["request_id"])
+        return await self._store.reader.read(lambda connection: requests.get(connection, request_id))
