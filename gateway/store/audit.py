@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, select, update
 
+from gateway.errors import StoreUnavailable
 from gateway.store.columns import json_text, storable_text
 from gateway.store.schema import AUDIT, AUDIT_HEAD
 from gateway.store.statement import Statement, Values, insert_into
@@ -68,7 +69,9 @@ _COLUMNS = (
 
 def lock_head(connection: Connection) -> AuditHead:
     """Read the head and keep everybody else from it until the transaction ends. First in every batch."""
-    row = _HEAD(connection).one()
+    row = _HEAD.first(connection)
+    if row is None:
+        raise StoreUnavailable("the database has no schema yet", detail="no audit head")
     return AuditHead(row[0], row[1])
 
 

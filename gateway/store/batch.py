@@ -8,23 +8,24 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import InvalidRequestError
 
 from gateway.clock import Clock, to_epoch_s
 from gateway.errors import Conflict, GatewayError, StoreUnavailable
 from gateway.store import audit
-from gateway.store.faults import Fault, error_for, fault_of
-from gateway.store.statement import Statement, Values
+from gateway.store.faults import Fault, driver_errors, error_for, fault_of
+from gateway.store.statement import Statement, Values, driver_of
 from gateway.store.unit import Unit
 
 T = TypeVar("T")
 Verdict = GatewayError | None
 _ATTEMPTS = 6
-# What a driver or the binding of a value raises; anything else is a fault of this program.
-_STATEMENT_ERRORS = (DBAPIError, ValueError, OverflowError, TypeError)
+_IN_TRANSACTION, _IN_ERROR = 2, 3  # libpq's PQTRANS_INTRANS and PQTRANS_INERROR
+# What binding a value raises besides the driver's own errors: a lone surrogate, too large an integer.
+_BINDING_ERRORS = (ValueError, OverflowError, TypeError)
 
 
 @dataclass(slots=True)
@@ -52,6 +53,10 @@ class BatchWriter:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
+        self._database_errors = driver_errors(engine)
+        self._statement_errors: tuple[type[Exception], ...] = (*self._database_errors, *_BINDING_ERRORS)
+        self._unit_errors: tuple[type[Exception], ...] = (_UnitToBlameError, *self._statement_errors)
+        self._roll_back_errors: tuple[type[Exception], ...] = (*self._database_errors, InvalidRequestError)
         self._kept: Connection | None = None
         self.counts = BatchCounts()
 
@@ -88,14 +93,14 @@ class BatchWriter:
             except _TransactionGoneError as exc:
                 self._drop()
                 raise error_for(Fault.UNAVAILABLE, exc) from exc
-            except _STATEMENT_ERRORS as exc:
+            except self._statement_errors as exc:
                 fault = fault_of(exc)
                 if fault is Fault.RETRY:
                     time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311  # not a secret
                     continue
                 if fault is not Fault.UNAVAILABLE:
                     raise error_for(fault, exc) from exc
-                lost = isinstance(exc, DBAPIError) and exc.connection_invalidated
+                lost = self._kept is not None and _is_lost(self._kept)
                 self._drop()
                 if not lost or reconnected:
                     raise error_for(fault, exc) from exc
@@ -112,11 +117,11 @@ class BatchWriter:
             if not _is_open(connection):
                 raise _TransactionGoneError("the transaction ended before COMMIT")
         except BaseException:
-            _roll_back(connection)
+            self._roll_back(connection)
             raise
         try:
             transaction.commit()
-        except DBAPIError as exc:
+        except self._database_errors as exc:
             fault = fault_of(exc)
             self._drop()
             if fault is Fault.RETRY:
@@ -133,7 +138,7 @@ class BatchWriter:
             events = [event for unit in units for event in unit.events]
             if events:
                 audit.move_head(connection, audit.append(connection, head, events, self._now_s()))
-        except _STATEMENT_ERRORS as exc:
+        except self._statement_errors as exc:
             if fault_of(exc) in {Fault.CONFLICT, Fault.STATEMENT} and _is_known_open(connection):
                 raise _UnitToBlameError from exc
             raise
@@ -151,7 +156,7 @@ class BatchWriter:
                 savepoint.commit()
                 head = next_head
                 verdicts.append(None)
-            except (_UnitToBlameError, *_STATEMENT_ERRORS) as exc:
+            except self._unit_errors as exc:
                 if isinstance(exc, _UnitToBlameError):
                     verdict: Verdict = Conflict("somebody else was first", detail=str(exc))
                 else:
@@ -167,11 +172,18 @@ class BatchWriter:
             audit.move_head(connection, head)
         return verdicts
 
+    def _roll_back(self, connection: Connection) -> None:
+        try:
+            connection.rollback()
+        except self._roll_back_errors:
+            # The connection is lost, or SQLite has rolled back already; the first error is what counts.
+            self._drop()
+
     def _run(self, connection: Connection, statement: Statement, rows: Sequence[Values]) -> None:
         self.counts.statements += 1
-        result = statement.run(connection, rows)
-        if statement.exact and result.rowcount != len(rows):
-            raise _UnitToBlameError(f"{result.rowcount} rows of {len(rows)} were as expected")
+        changed = statement.run(connection, rows)
+        if statement.exact and changed != len(rows):
+            raise _UnitToBlameError(f"{changed} rows of {len(rows)} were as expected")
 
     def _now_s(self) -> int:
         return to_epoch_s(self._clock.now())
@@ -205,25 +217,22 @@ def _grouped(units: Sequence[Unit]) -> list[tuple[Statement, Sequence[Values]]]:
 
 def _is_open(connection: Connection) -> bool:
     """Whether a COMMIT would commit: SQLITE_FULL ends a transaction silently, PostgreSQL spoils it."""
-    driver: Any = connection.connection.dbapi_connection
+    driver = driver_of(connection)
     if isinstance(driver, sqlite3.Connection):
         return driver.in_transaction
-    return bool(driver.info.transaction_status == 2)  # PQTRANS_INTRANS
+    return bool(driver.info.transaction_status == _IN_TRANSACTION)
 
 
 def _is_known_open(connection: Connection) -> bool:
     """Whether the transaction goes on after an error: on PostgreSQL a rollback to a savepoint mends it."""
     if connection.invalidated:
         return False
-    driver: Any = connection.connection.dbapi_connection
+    driver = driver_of(connection)
     if isinstance(driver, sqlite3.Connection):
         return driver.in_transaction
-    return bool(driver.info.transaction_status in {2, 3})  # PQTRANS_INTRANS, PQTRANS_INERROR
+    return bool(driver.info.transaction_status in {_IN_TRANSACTION, _IN_ERROR})
 
 
-def _roll_back(connection: Connection) -> None:
-    try:
-        connection.rollback()
-    except (DBAPIError, InvalidRequestError):
-        # The connection is lost, or SQLite has rolled back already; the first error is the one that counts.
-        connection.invalidate()
+def _is_lost(connection: Connection) -> bool:
+    """Whether the server has ended the session; SQLite has none that could end."""
+    return connection.invalidated or bool(getattr(driver_of(connection), "closed", False))

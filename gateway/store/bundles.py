@@ -54,7 +54,7 @@ def active(connection: Connection) -> str | None:
 
 
 def get(connection: Connection, sha256: str) -> BundleRow | None:
-    row = _GET(connection, sha256=sha256).first()
+    row = _GET.first(connection, sha256=sha256)
     return None if row is None else BundleRow(row[0], row[1], row[2], from_epoch_s(row[3]))
 
 

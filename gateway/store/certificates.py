@@ -21,7 +21,7 @@ from gateway.pki.der import children
 from gateway.store import crl_state
 from gateway.store.columns import optional_time, storable_text, texts, texts_column, time_column
 from gateway.store.schema import CERTIFICATE, CHAIN
-from gateway.store.statement import INSERT_RANK, Statement
+from gateway.store.statement import INSERT_RANK, Row, Statement
 from gateway.store.unit import Unit
 from gateway.store.upsert import insert_or_keep
 
@@ -98,33 +98,33 @@ def release_hold(unit: Unit, record: CertificateRecord) -> None:
 
 
 def by_sha256(connection: Connection, sha256: str) -> CertificateRecord | None:
-    return _first(_BY_SHA256(connection, sha256=sha256))
+    return _first(_BY_SHA256.first(connection, sha256=sha256))
 
 
 def by_serial(connection: Connection, issuer_key_sha256: str, serial_hex: str) -> CertificateRecord | None:
     """``serial_hex`` is lower-case without leading zeros."""
-    return _first(_BY_SERIAL(connection, issuer_key_sha256=issuer_key_sha256, serial_hex=serial_hex))
+    return _first(_BY_SERIAL.first(connection, issuer_key_sha256=issuer_key_sha256, serial_hex=serial_hex))
 
 
 def by_request(connection: Connection, request_id: str) -> CertificateRecord | None:
     """The newest certificate of a request."""
-    return _first(_BY_REQUEST(connection, request_id=request_id))
+    return _first(_BY_REQUEST.first(connection, request_id=request_id))
 
 
 def by_spki(connection: Connection, spki_sha256: str) -> tuple[CertificateRecord, ...]:
     """Every certificate of a public key, newest first."""
-    return tuple(_record(row) for row in _BY_SPKI(connection, spki_sha256=spki_sha256))
+    return tuple(_record(row) for row in _BY_SPKI.all(connection, spki_sha256=spki_sha256))
 
 
 def status(connection: Connection, sha256: str) -> CertificateStatus | None:
     """Only the status, for a look at every request; None for what we did not issue."""
-    row = _STATUS(connection, sha256=sha256).first()
+    row = _STATUS.first(connection, sha256=sha256)
     return None if row is None else CertificateStatus(row[0])
 
 
 def chain(connection: Connection, sha256: str) -> tuple[bytes, ...]:
     """A stored chain, issuer first; empty if it is unknown."""
-    row = _CHAIN(connection, sha256=sha256).first()
+    row = _CHAIN.first(connection, sha256=sha256)
     if row is None:
         return ()
     der = bytes(row[0])
@@ -136,7 +136,7 @@ def revoked_entries(connection: Connection, issuer_key_sha256: str, now_s: int) 
 
     RFC 5280 section 3.3 wants an entry on one CRL beyond expiry, so pass the time of the CRL before.
     """
-    rows = _REVOKED(connection, issuer_key_sha256=issuer_key_sha256, now_s=now_s)
+    rows = _REVOKED.all(connection, issuer_key_sha256=issuer_key_sha256, now_s=now_s)
     return tuple(
         RevokedEntry(
             int(row[0], 16), from_epoch_s(row[1]), RevocationReason(row[2] or RevocationReason.UNSPECIFIED)
@@ -248,8 +248,7 @@ _SET_STATUS = Statement(
 )
 
 
-def _first(found: Any) -> CertificateRecord | None:
-    row = found.first()
+def _first(row: Row | None) -> CertificateRecord | None:
     return None if row is None else _record(row)
 
 

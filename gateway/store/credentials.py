@@ -89,12 +89,12 @@ def by_name(connection: Connection, kind: str, name: str) -> CredentialRow | Non
     """The unrevoked credential of this kind and name; its expiry is for the caller to judge."""
     if "\x00" in name:
         return None  # PostgreSQL cannot even be asked for it
-    row = _BY_NAME(connection, kind=kind, name=name).first()
+    row = _BY_NAME.first(connection, kind=kind, name=name)
     return None if row is None else _row(row)
 
 
 def get(connection: Connection, credential_id: str) -> CredentialRow | None:
-    row = _BY_ID(connection, credential_id=credential_id).first()
+    row = _BY_ID.first(connection, credential_id=credential_id)
     return None if row is None else _row(row)
 
 

@@ -73,7 +73,7 @@ def store_crl(
 
 def get(connection: Connection, issuer_key_sha256: str) -> CrlState:
     """The state of an issuer; one that nothing is known of has no CRL and no revocation."""
-    row = _GET(connection, issuer_key_sha256=issuer_key_sha256).first()
+    row = _GET.first(connection, issuer_key_sha256=issuer_key_sha256)
     if row is None:
         return CrlState(issuer_key_sha256, 0, 0, 0, None, None, None)
     return CrlState(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from enum import Enum, auto
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import Conflict, GatewayError, StoreUnavailable
@@ -76,6 +77,12 @@ def _postgresql_fault(cause: BaseException, sqlstate: str | None) -> Fault:
     if sqlstate[:2] in _UNAVAILABLE_CLASSES or sqlstate in _UNAVAILABLE_STATES:
         return Fault.UNAVAILABLE
     return Fault.CONFLICT if sqlstate[:2] == "23" else Fault.STATEMENT
+
+
+def driver_errors(engine: Engine) -> tuple[type[Exception], ...]:
+    """What a database may raise: SQLAlchemy's wrapped errors and the driver's own."""
+    own: type[Exception] = engine.dialect.loaded_dbapi.Error
+    return (DBAPIError, own)
 
 
 def error_for(fault: Fault, error: Exception) -> GatewayError:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete
 from gateway.clock import to_epoch_s
 from gateway.store.recorder import Recorder
 from gateway.store.schema import LEASE
-from gateway.store.statement import Statement
+from gateway.store.statement import Column, Statement
 from gateway.store.unit import Unit
 from gateway.store.upsert import insert_or_update
 
@@ -22,8 +22,13 @@ async def acquire(recorder: Recorder, name: str, owner: str, now: datetime, unti
     """
 
     def take(connection: Connection) -> bool:
-        found = _ACQUIRE(connection, name=name, owner=owner, until=to_epoch_s(until), now_s=to_epoch_s(now))
-        return found.rowcount == 1
+        row: dict[str, Column] = {
+            "name": name,
+            "owner": owner,
+            "until": to_epoch_s(until),
+            "now_s": to_epoch_s(now),
+        }
+        return _ACQUIRE.run(connection, (_ACQUIRE.bind(row),)) == 1
 
     return await recorder.run(take)
 

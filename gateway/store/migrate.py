@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import ConfigurationError
 from gateway.store.engine import open_engine
-from gateway.store.faults import error_for, fault_of
+from gateway.store.faults import driver_errors, error_for, fault_of
 
 CURRENT_REVISION = "0001"
 _LOCK_KEY = 0x706B6967617465  # "pkigate": the advisory lock of migrations on PostgreSQL
@@ -31,7 +30,7 @@ def migrate(url: str) -> None:
                     connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})")
                 _upgrade(connection)
-    except DBAPIError as exc:
+    except driver_errors(engine) as exc:
         raise error_for(fault_of(exc), exc) from exc
     finally:
         engine.dispose()
@@ -43,7 +42,7 @@ def schema_version(url: str) -> str | None:
     try:
         with engine.connect() as connection:
             return _revision(connection)
-    except DBAPIError as exc:
+    except driver_errors(engine) as exc:
         raise error_for(fault_of(exc), exc) from exc
     finally:
         engine.dispose()

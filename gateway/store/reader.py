@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
-from gateway.store.faults import Fault, error_for, fault_of
+from gateway.store.faults import Fault, driver_errors, error_for, fault_of
 
 T = TypeVar("T")
 READ_THREADS = 4
@@ -27,6 +26,7 @@ class Reader:
     def __init__(self, engine: Engine, *, threads: int = READ_THREADS) -> None:
         self._engine = engine
         self._inline = engine.dialect.name == "sqlite"
+        self._errors = driver_errors(engine)
         self._own = threading.local()
         self._lock = threading.Lock()
         self._connections: set[Connection] = set()
@@ -42,14 +42,14 @@ class Reader:
         """Run ``query`` in this thread. Raises StoreUnavailable."""
         try:
             return query(self._connection())
-        except DBAPIError as exc:
+        except self._errors as exc:
             if fault_of(exc) not in {Fault.UNAVAILABLE, Fault.RETRY}:
                 raise
             self._drop()
         # The server may have gone and come back since the last read; reading twice harms nobody.
         try:
             return query(self._connection())
-        except DBAPIError as exc:
+        except self._errors as exc:
             fault = fault_of(exc)
             if fault not in {Fault.UNAVAILABLE, Fault.RETRY}:
                 raise

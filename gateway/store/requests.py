@@ -182,13 +182,13 @@ def move(
 def get(connection: Connection, id_or_reason_id: str) -> RequestRow | None:
     """By request id, or by the short id that a refused client was shown (the newest, should two be alike)."""
     query = _BY_REASON_ID if id_or_reason_id.startswith("PG-") else _BY_ID
-    row = query(connection, key=id_or_reason_id).first()
+    row = query.first(connection, key=id_or_reason_id)
     return None if row is None else _row(row)
 
 
 def find_by_correlation(connection: Connection, correlation: str, now_s: int) -> RequestRow | None:
     """The open request of this correlation, else the newest closed one that still answers repeats."""
-    row = _BY_CORRELATION(connection, correlation=correlation, now_s=now_s).first()
+    row = _BY_CORRELATION.first(connection, correlation=correlation, now_s=now_s)
     return None if row is None else _row(row)
 
 

@@ -18,7 +18,7 @@ def put(unit: Unit, name: str, value: str, at: datetime) -> None:
 
 
 def get(connection: Connection, name: str) -> str | None:
-    row = _GET(connection, name=name).first()
+    row = _GET.first(connection, name=name)
     return None if row is None else str(row[0])
 
 

@@ -1,7 +1,8 @@
 """Statements that are compiled once per database and then run with positional values.
 
-Compiling a Core statement and handing its text to the driver costs a third of running the Core statement,
-and a whole batch goes to the driver in one call.
+The text of a Core statement, handed to the driver's cursor, costs a quarter of running the statement through
+SQLAlchemy (a status by key: 7 instead of 31 us), and a whole batch goes to the driver in one call. So errors
+come from the driver itself; ``faults`` knows both kinds.
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import itemgetter
-from typing import Any, Unpack
+from typing import Any
 
 from sqlalchemy import Connection, Dialect, Executable, Table, bindparam, insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-from sqlalchemy.engine import CursorResult
 from sqlalchemy.sql.elements import ClauseElement
 
 Column = int | str | bytes | None
 Values = tuple[Column, ...]
-Found = CursorResult[Unpack[tuple[Any, ...]]]
+Row = tuple[Any, ...]
 
 INSERT_RANK = 10  # rows come before the statements that may touch them
 STATEMENT_RANK = 100
@@ -74,14 +74,45 @@ class Statement:
             found = self._compiled[dialect_name] = _compiled(self.clause, self.names, dialect_name)
         return found
 
-    def run(self, connection: Connection, rows: Sequence[Values]) -> Found:
-        """Execute for one or many sets of values in one call of the driver."""
+    def run(self, connection: Connection, rows: Sequence[Values]) -> int:
+        """Execute for one or many sets of values in one call of the driver; gives the rows that changed.
+
+        Raises the driver's own errors.
+        """
         text, order = self.sql(connection.dialect.name)
         ordered = rows if order is None else [order(row) for row in rows]
-        return connection.exec_driver_sql(text, ordered[0] if len(ordered) == 1 else list(ordered))
+        cursor = driver_of(connection).cursor()
+        try:
+            if len(ordered) == 1:
+                cursor.execute(text, ordered[0])
+            else:
+                cursor.executemany(text, ordered)
+            changed: int = cursor.rowcount
+        finally:
+            cursor.close()
+        return changed
 
-    def __call__(self, connection: Connection, **values: Column) -> Found:
-        return self.run(connection, (self.bind(values),))
+    def all(self, connection: Connection, **values: Column) -> list[Row]:
+        """Every row of a query. Raises the driver's own errors."""
+        text, order = self.sql(connection.dialect.name)
+        bound = self.bind(values)
+        cursor = driver_of(connection).cursor()
+        try:
+            cursor.execute(text, bound if order is None else order(bound))
+            rows: list[Row] = cursor.fetchall()
+        finally:
+            cursor.close()
+        return rows
+
+    def first(self, connection: Connection, **values: Column) -> Row | None:
+        """The first row of a query, None where there is none. Raises the driver's own errors."""
+        rows = self.all(connection, **values)
+        return rows[0] if rows else None
+
+
+def driver_of(connection: Connection) -> Any:
+    """The driver's connection under SQLAlchemy's: sqlite3's or psycopg's."""
+    return connection.connection.dbapi_connection
 
 
 @cache
