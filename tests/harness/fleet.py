@@ -10,13 +10,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from bench.est_stream import ENROLL, EstStream, StreamAnswer, basic, post
 from tests.harness.journal import Journal
+from tests.support import pki
 from tests.support.gateway import Gateway
 
 REPEAT_SHARE = 0.1  # of the answered requests are sent once more, as if the answer had been lost
@@ -84,14 +80,9 @@ class _Client:
             await self.stream.close()
 
     def _request(self, serial: int) -> tuple[str, bytes]:
-        private_key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"kill-{self.number}-{serial}.test")])
-        builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
-        csr = builder.sign(private_key, hashes.SHA256())
-        spki = private_key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        csr_der = csr.public_bytes(serialization.Encoding.DER)
+        private_key = pki.key()
+        csr_der = pki.device_csr(private_key, f"kill-{self.number}-{serial}.test")
+        spki = pki.spki_der(private_key)
         octets = post(ENROLL, self.host, csr_der, self.authorization)
         return hashlib.sha256(spki).hexdigest(), octets
 

@@ -36,7 +36,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def _enroll(client: EstClient, number: int) -> Answer:
-    return client.simple_enroll(pki.csr(pki.key(), cn=f"full-{number}.test"))
+    return client.simple_enroll(pki.device_csr(pki.key(), f"full-{number}.test"))
 
 
 def _leaf(answer: Answer) -> bytes:

@@ -7,7 +7,6 @@ switch of the product; the class is replaced in this process only, before the ga
 from __future__ import annotations
 
 import asyncio
-import sys
 
 from gateway.cli.main import main
 from gateway.store.recorder import Recorder
@@ -32,4 +31,4 @@ def _forget(task: asyncio.Task[None]) -> None:
 
 if __name__ == "__main__":
     Recorder.commit = _answer_at_once  # type: ignore[method-assign]  # the sabotage
-    sys.exit(main())
+    main()
