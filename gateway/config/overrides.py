@@ -21,6 +21,7 @@ from gateway.policy.complaints import complaints_of
 
 PREFIX = "PKIGATE_"
 FILE_VARIABLE = "PKIGATE_CONFIG"
+TRACEBACK_VARIABLE = "PKIGATE_TRACEBACK"
 # Where each flag's value belongs; the listener flags have no place of their own.
 _FLAG_PATHS: dict[str, tuple[str, ...]] = {
     "data_dir": ("data_directory",),
@@ -89,7 +90,9 @@ def unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 def _known_variables() -> frozenset[str]:
     short = {PREFIX + field.name.upper() for field in fields(Flags)}
-    return frozenset({FILE_VARIABLE, *short, *(_variable(path) for path in _paths(Config))})
+    return frozenset(
+        {FILE_VARIABLE, TRACEBACK_VARIABLE, *short, *(_variable(path) for path in _paths(Config))}
+    )
 
 
 def _variable(path: tuple[str, ...]) -> str:

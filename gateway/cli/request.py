@@ -1,0 +1,218 @@
+"""``pkigate request``: look at recorded requests and decide those that wait for approval."""
+
+from __future__ import annotations
+
+import base64
+import textwrap
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption, LimitOption, actor
+from gateway.cli.output import note, print_fields, print_json, print_table
+from gateway.cli.session import Session, open_session
+from gateway.cli.times import moment
+from gateway.cli.trace import trace_lines
+from gateway.errors import NotFound
+from gateway.model.outcome import State
+
+if TYPE_CHECKING:
+    from gateway.store.requests import RequestRow
+
+app = typer.Typer(
+    name="request",
+    help="Look at requests and decide those that wait for approval.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+RequestArgument = Annotated[
+    str,
+    typer.Argument(metavar="REQUEST", help="Request id, or the reason id PG-... that a client was shown."),
+]
+NoteOption = Annotated[
+    str, typer.Option("--note", metavar="TEXT", help="Why; kept with the request and in the audit.")
+]
+
+
+@app.command("list")
+def list_requests(
+    state: Annotated[State | None, typer.Option("--state", help="Only in this state.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", metavar="P", help="Only by this protocol.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="E", help="Only at this endpoint.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="WHEN", help="12h (before now), or 2030-01-31.")
+    ] = None,
+    limit: LimitOption = 50,
+    before: Annotated[
+        str | None, typer.Option("--before", metavar="ID", help="Go on after this request.")
+    ] = None,
+    data_dir: DataDirectoryOption = None,
+    config_file: ConfigFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List requests, newest first: issued, waiting and refused ones."""
+    from gateway.store import requests
+
+    after = None if since is None else moment(since, datetime.now(UTC), "--since", backwards=True)
+    with open_session(config_file, data_dir) as session:
+        page = session.read(
+            lambda connection: requests.search(
+                connection,
+                state=state,
+                protocol=protocol,
+                endpoint=endpoint,
+                since=after,
+                limit=limit,
+                before_id=before,
+            )
+        )
+    if as_json:
+        print_json({"requests": [_summary(row) for row in page.rows], "next_before": page.next_before_id})
+        return
+    print_table(
+        ("ID", "RECEIVED", "STATE", "PROTOCOL", "ENDPOINT", "SUBJECT", "NAMES", "BY", "REASON ID"),
+        (
+            (
+                row.id,
+                row.received_at,
+                row.state,
+                row.protocol,
+                row.endpoint,
+                row.subject,
+                row.sans,
+                row.identity_label,
+                row.reason_id,
+            )
+            for row in page.rows
+        ),
+        empty="No requests.",
+    )
+    if page.next_before_id:
+        note(f"More with --before {page.next_before_id}")
+
+
+@app.command()
+def show(
+    request: RequestArgument,
+    data_dir: DataDirectoryOption = None,
+    config_file: ConfigFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one request and, as a tree, how policy came to its decision."""
+    with open_session(config_file, data_dir) as session:
+        row = _find(session, request)
+    if as_json:
+        print_json(_document(row))
+        return
+    document = _summary(row)
+    document["approvals"] = [
+        f"{one.actor} at {one.at:%Y-%m-%d %H:%M:%SZ} {one.note}" for one in row.approvals
+    ]
+    remote = row.remote or {}
+    document["remote"] = ", ".join(f"{name} {value}" for name, value in remote.items() if value)
+    print_fields((name.replace("_", " "), value) for name, value in document.items())
+    for line in trace_lines(row.decision or {}):
+        typer.echo(line)
+
+
+@app.command()
+def approve(
+    request: RequestArgument,
+    reason: NoteOption = "",
+    data_dir: DataDirectoryOption = None,
+    config_file: ConfigFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve a waiting request; a worker of the gateway then issues the certificate."""
+    from gateway.enrolment.approval import approve as approve_request
+
+    with open_session(config_file, data_dir) as session:
+        row = _find(session, request)
+        approve_request(session.store, row.id, actor(), reason)
+        row = _find(session, row.id)
+    if as_json:
+        print_json(_summary(row))
+    else:
+        missing = max(row.approvals_required - len(row.approvals), 0)
+        more = f"; {missing} more needed" if missing else ""
+        typer.echo(f"Approved {row.id}: {len(row.approvals)} of {row.approvals_required}{more}.")
+
+
+@app.command()
+def reject(
+    request: RequestArgument,
+    reason: NoteOption = "",
+    data_dir: DataDirectoryOption = None,
+    config_file: ConfigFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Reject a waiting request for good."""
+    from gateway.enrolment.approval import reject as reject_request
+
+    with open_session(config_file, data_dir) as session:
+        row = _find(session, request)
+        reject_request(session.store, row.id, actor(), reason)
+        row = _find(session, row.id)
+    if as_json:
+        print_json(_summary(row))
+    else:
+        typer.echo(f"Rejected {row.id}.")
+
+
+def _find(session: Session, identifier: str) -> RequestRow:
+    from gateway.store import requests
+
+    key = identifier.upper() if identifier.upper().startswith("PG-") else identifier.lower()
+    row = session.read(lambda connection: requests.get(connection, key))
+    if row is None:
+        raise NotFound(f"there is no request {identifier!r}; see `pkigate request list`")
+    return row
+
+
+def _summary(row: RequestRow) -> dict[str, object]:
+    return {
+        "id": row.id,
+        "reason_id": row.reason_id,
+        "state": row.state,
+        "protocol": row.protocol,
+        "endpoint": row.endpoint,
+        "operation": row.operation,
+        "subject": row.subject,
+        "names": row.sans,
+        "identity": row.identity,
+        "identity_label": row.identity_label,
+        "policy": row.policy,
+        "bundle_sha256": row.bundle_sha256,
+        "backend": row.backend,
+        "profile": row.profile,
+        "spki_sha256": row.spki_sha256,
+        "certificate_sha256": row.certificate_sha256,
+        "renews_sha256": row.renews_sha256,
+        "received_at": row.received_at,
+        "updated_at": row.updated_at,
+        "closed_at": row.closed_at,
+        "expires_at": row.expires_at,
+        "approvals_required": row.approvals_required,
+        "approvals": [{"actor": one.actor, "at": one.at, "note": one.note} for one in row.approvals],
+    }
+
+
+def _document(row: RequestRow) -> dict[str, object]:
+    csr_pem = None
+    if row.csr_der is not None:
+        body = "\n".join(textwrap.wrap(base64.b64encode(row.csr_der).decode(), 64))
+        csr_pem = f"-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n"
+    return {
+        **_summary(row),
+        "version": row.version,
+        "remote": row.remote,
+        "decision": row.decision,
+        "plan": row.plan,
+        "csr_pem": csr_pem,
+    }
