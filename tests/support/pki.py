@@ -1,279 +1,64 @@
-"""One-line makers of keys, good CSRs, certificates and CAs for tests; bad CSRs: ``raw_csr``."""
+"""One-line makers of keys, CSRs, certificates and CAs for tests; real cryptography, good and bad."""
 
 from __future__ import annotations
 
-import base64
-import functools
-import ipaddress
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from tests.support.authority import Authority, Identity, impostor, key_usage
+from tests.support.keys import (
+    CHALLENGE_PASSWORD,
+    PrivateKey,
+    base64_lines,
+    csr,
+    device_csr,
+    general_name,
+    key,
+    key_pem,
+    name,
+    pem,
+    shared_key,
+    spki_der,
+)
+from tests.support.raw_csr import (
+    CHANGE_SUBJECT_NAME,
+    EXTENSION_REQUEST,
+    attribute,
+    broken_signature,
+    change_subject_name,
+    extension_request,
+    oid,
+    printable_name,
+    raw_csr,
+    raw_signed,
+    tlv,
+    unsorted_csr,
+)
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-PrivateKey = Any  # any private key of cryptography; its own union leaves ML-DSA out of some signatures
-
-CURVES: dict[str, type[ec.EllipticCurve]] = {
-    "P-192": ec.SECP192R1,
-    "P-256": ec.SECP256R1,
-    "P-384": ec.SECP384R1,
-    "P-521": ec.SECP521R1,
-}
-CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"
-
-
-def key(kind: str = "P-256") -> PrivateKey:
-    """A new private key: ``P-256``, ``RSA-2048``, ``Ed25519``, ``Ed448``, ``ML-DSA-65`` ..."""
-    if kind in CURVES:
-        return ec.generate_private_key(CURVES[kind]())
-    if kind.startswith("RSA-"):
-        return rsa.generate_private_key(65537, int(kind[4:]))
-    if kind == "Ed25519":
-        return ed25519.Ed25519PrivateKey.generate()
-    if kind == "Ed448":
-        return ed448.Ed448PrivateKey.generate()
-    makers: dict[str, Any] = {
-        "ML-DSA-44": mldsa.MLDSA44PrivateKey,
-        "ML-DSA-65": mldsa.MLDSA65PrivateKey,
-        "ML-DSA-87": mldsa.MLDSA87PrivateKey,
-    }
-    return makers[kind].generate()
-
-
-@functools.cache
-def shared_key(kind: str) -> PrivateKey:
-    """One key of this kind for the whole test process: RSA keys take seconds to make."""
-    return key(kind)
-
-
-def key_pem(private_key: PrivateKey) -> bytes:
-    octets: bytes = private_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return octets
-
-
-def spki_der(private_key: PrivateKey) -> bytes:
-    octets: bytes = private_key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return octets
-
-
-def _default_hash(private_key: PrivateKey) -> hashes.SHA256 | None:
-    return (
-        hashes.SHA256() if isinstance(private_key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) else None
-    )
-
-
-def name(cn: str | None = "device-1", **attributes: str) -> x509.Name:
-    """A name of one attribute per RDN; ``name("d", O="Org")`` gives O first, CN last."""
-    oids = {"C": NameOID.COUNTRY_NAME, "O": NameOID.ORGANIZATION_NAME, "OU": NameOID.ORGANIZATIONAL_UNIT_NAME}
-    parts = [x509.NameAttribute(oids[short], text) for short, text in attributes.items()]
-    if cn is not None:
-        parts.append(x509.NameAttribute(NameOID.COMMON_NAME, cn))
-    return x509.Name(parts)
-
-
-def general_name(text: str) -> x509.GeneralName:
-    """``a.test``, ``ip:127.0.0.1``, ``email:a@b.test`` or ``uri:https://a.test/``."""
-    kind, _, value = text.partition(":")
-    match kind:
-        case "ip":
-            return x509.IPAddress(ipaddress.ip_address(value))
-        case "email":
-            return x509.RFC822Name(value)
-        case "uri":
-            return x509.UniformResourceIdentifier(value)
-    return x509.DNSName(text)
-
-
-def csr(
-    private_key: PrivateKey,
-    *,
-    cn: str | None = "device-1",
-    subject: x509.Name | None = None,
-    sans: Sequence[str] = (),
-    challenge: bytes | None = None,
-    extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
-) -> bytes:
-    """A good PKCS#10 as DER (RFC 2986). ``challenge`` goes into challengePassword (RFC 2985 5.4.1)."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(
-        subject if subject is not None else name(cn)
-    )
-    if sans:
-        builder = builder.add_extension(
-            x509.SubjectAlternativeName([general_name(text) for text in sans]), critical=False
-        )
-    for extension, critical in extensions:
-        builder = builder.add_extension(extension, critical=critical)
-    if challenge is not None:
-        builder = builder.add_attribute(x509.ObjectIdentifier(CHALLENGE_PASSWORD), challenge)
-    signed = builder.sign(private_key, _default_hash(private_key))
-    return signed.public_bytes(serialization.Encoding.DER)
-
-
-def device_csr(private_key: PrivateKey, host: str) -> bytes:
-    """The usual CSR: ``host`` as CN and as the one DNS name."""
-    return csr(private_key, cn=host, sans=[host])
-
-
-def base64_lines(der: bytes, width: int | None = 64, newline: bytes = b"\n", *, last: bool = True) -> bytes:
-    """Base64 in lines of ``width`` columns, or on one line for None; ``last`` ends it with a newline."""
-    text = base64.b64encode(der)
-    if width is None:
-        return text + (newline if last else b"")
-    lines = [text[start : start + width] for start in range(0, len(text), width)]
-    return newline.join(lines) + (newline if last else b"")
-
-
-def pem(label: str, der: bytes) -> bytes:
-    return b"-----BEGIN %s-----\n%s-----END %s-----\n" % (
-        label.encode(),
-        base64_lines(der),
-        label.encode(),
-    )
-
-
-# -- certificates --------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Identity:
-    """A certificate with its key and what a client sends with it."""
-
-    certificate: x509.Certificate
-    private_key: PrivateKey
-    chain: tuple[x509.Certificate, ...] = ()
-
-    @property
-    def certificate_der(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.DER)
-
-    @property
-    def chain_pem(self) -> bytes:
-        """Leaf first, then what the client sends along."""
-        return b"".join(c.public_bytes(serialization.Encoding.PEM) for c in (self.certificate, *self.chain))
-
-    @property
-    def key_pem(self) -> bytes:
-        return key_pem(self.private_key)
-
-
-@dataclass(slots=True)
-class Authority:
-    """A CA of the tests, self-signed unless made by ``sub``."""
-
-    cn: str = "Test Root"
-    kind: str = "P-256"
-    subject: x509.Name | None = None
-    private_key: PrivateKey = None
-    certificate: x509.Certificate = field(init=False)
-    issuer: Authority | None = None
-
-    def __post_init__(self) -> None:
-        self.private_key = self.private_key or key(self.kind)
-        subject = self.subject if self.subject is not None else name(self.cn)
-        signer, issuer_name = (self, subject) if self.issuer is None else (self.issuer, self.issuer.name)
-        now = datetime.now(UTC)
-        public_key = self.private_key.public_key()
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer_name)
-            .public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=30))
-            .not_valid_after(now + timedelta(days=3650))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        )
-        if self.issuer is not None:
-            builder = builder.add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.private_key.public_key()),
-                critical=False,
-            )
-        self.certificate = builder.sign(signer.private_key, _default_hash(signer.private_key))
-
-    @property
-    def name(self) -> x509.Name:
-        return self.certificate.subject
-
-    @property
-    def certificate_pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    def sub(self, cn: str) -> Authority:
-        return Authority(cn=cn, issuer=self)
-
-    def issue(
-        self,
-        *,
-        cn: str = "device-1",
-        sans: Sequence[str] = (),
-        private_key: PrivateKey = None,
-        starts: timedelta = timedelta(hours=-1),
-        ends: timedelta = timedelta(days=1),
-        extended_key_usage: Sequence[x509.ObjectIdentifier] | None = (ExtendedKeyUsageOID.CLIENT_AUTH,),
-        send_chain: bool = True,
-    ) -> Identity:
-        """A leaf; times count from now. ``extended_key_usage`` None leaves the extension out."""
-        private_key = private_key or key()
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(name(cn))
-            .issuer_name(self.name)
-            .public_key(private_key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now + starts)
-            .not_valid_after(now + ends)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.private_key.public_key()),
-                critical=False,
-            )
-        )
-        if sans:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName([general_name(text) for text in sans]), critical=False
-            )
-        if extended_key_usage is not None:
-            builder = builder.add_extension(x509.ExtendedKeyUsage(list(extended_key_usage)), critical=False)
-        signed = builder.sign(self.private_key, _default_hash(self.private_key))
-        chain = (self.certificate,) if send_chain and self.issuer is not None else ()
-        return Identity(signed, private_key, chain)
-
-
-def impostor(real_certificate_der: bytes) -> Authority:
-    """A CA with the same name as a real one and another key."""
-    return Authority(subject=x509.load_der_x509_certificate(real_certificate_der).subject)
-
-
-def _authority_key(private_key: PrivateKey) -> x509.AuthorityKeyIdentifier:
-    return x509.AuthorityKeyIdentifier.from_issuer_public_key(private_key.public_key())
-
-
-def _key_usage(**on: bool) -> x509.KeyUsage:
-    names = (
-        "digital_signature",
-        "content_commitment",
-        "key_encipherment",
-        "data_encipherment",
-        "key_agreement",
-        "key_cert_sign",
-        "crl_sign",
-        "encipher_only",
-        "decipher_only",
-    )
-    return x509.KeyUsage(**{bit: on.get(bit, False) for bit in names})
-
-
-def key_usage(*bits: str) -> x509.KeyUsage:
-    """``key_usage("key_cert_sign")``"""
-    return _key_usage(**dict.fromkeys(bits, True))
+__all__ = [
+    "CHALLENGE_PASSWORD",
+    "CHANGE_SUBJECT_NAME",
+    "EXTENSION_REQUEST",
+    "Authority",
+    "Identity",
+    "PrivateKey",
+    "attribute",
+    "base64_lines",
+    "broken_signature",
+    "change_subject_name",
+    "csr",
+    "device_csr",
+    "extension_request",
+    "general_name",
+    "impostor",
+    "key",
+    "key_pem",
+    "key_usage",
+    "name",
+    "oid",
+    "pem",
+    "printable_name",
+    "raw_csr",
+    "raw_signed",
+    "shared_key",
+    "spki_der",
+    "tlv",
+    "unsorted_csr",
+]

@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 
-from tests.support import pki
+from tests.support import keys
 
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
     "md5": hashes.MD5,
@@ -75,8 +75,8 @@ def printable_name(cn: str) -> bytes:
     return tlv(0x30, tlv(0x31, tlv(0x30, oid("2.5.4.3"), tlv(0x13, cn.encode("ascii")))))
 
 
-def build(
-    private_key: pki.PrivateKey,
+def raw_csr(
+    private_key: keys.PrivateKey,
     *,
     subject_der: bytes | None = None,
     attributes: Sequence[bytes] = (),
@@ -88,14 +88,14 @@ def build(
     info = tlv(
         0x30,
         tlv(0x02, bytes([version])),
-        subject_der if subject_der is not None else pki.name().public_bytes(),
-        spki if spki is not None else pki.spki_der(private_key),
+        subject_der if subject_der is not None else keys.name().public_bytes(),
+        spki if spki is not None else keys.spki_der(private_key),
         tlv(0xA0, *attributes),
     )
-    return signed(private_key, info, hash_name)
+    return raw_signed(private_key, info, hash_name)
 
 
-def signed(private_key: pki.PrivateKey, info_der: bytes, hash_name: str = "sha256") -> bytes:
+def raw_signed(private_key: keys.PrivateKey, info_der: bytes, hash_name: str = "sha256") -> bytes:
     """Sign a CertificationRequestInfo or TBS by EC or RSA with any hash, weak ones too."""
     chosen = _HASHES[hash_name]()
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
@@ -106,16 +106,16 @@ def signed(private_key: pki.PrivateKey, info_der: bytes, hash_name: str = "sha25
     return tlv(0x30, info_der, algorithm, tlv(0x03, b"\x00", signature))
 
 
-def unsorted_csr(private_key: pki.PrivateKey, *, cn: str, challenge: str, sans: Sequence[str]) -> bytes:
+def unsorted_csr(private_key: keys.PrivateKey, *, cn: str, challenge: str, sans: Sequence[str]) -> bytes:
     """A CSR whose attributes are not in DER's SET OF order, as strongSwan 5.9 makes them."""
-    names = x509.SubjectAlternativeName([pki.general_name(text) for text in sans])
+    names = x509.SubjectAlternativeName([keys.general_name(text) for text in sans])
     # In order the shorter challengePassword would come first.
-    return build(
+    return raw_csr(
         private_key,
         subject_der=printable_name(cn),
         attributes=(
             extension_request((names, False)),
-            attribute(pki.CHALLENGE_PASSWORD, tlv(0x13, challenge.encode("ascii"))),
+            attribute(keys.CHALLENGE_PASSWORD, tlv(0x13, challenge.encode("ascii"))),
         ),
     )
 
@@ -123,13 +123,13 @@ def unsorted_csr(private_key: pki.PrivateKey, *, cn: str, challenge: str, sans: 
 def broken_signature(csr_der: bytes) -> bytes:
     """The same CSR signed by somebody else's key: right shape, no proof of possession."""
     request = x509.load_der_x509_csr(csr_der)
-    return signed(pki.key(), request.tbs_certrequest_bytes)
+    return raw_signed(keys.key(), request.tbs_certrequest_bytes)
 
 
 def change_subject_name(new_subject: x509.Name, sans: Sequence[str] = ()) -> bytes:
     """The ChangeSubjectName attribute: subject, then subjectAlt as GeneralNames (RFC 6402 section 2.8)."""
     parts = [new_subject.public_bytes()]
     if sans:
-        general_names = x509.SubjectAlternativeName([pki.general_name(text) for text in sans]).public_bytes()
+        general_names = x509.SubjectAlternativeName([keys.general_name(text) for text in sans]).public_bytes()
         parts.append(general_names)
     return attribute(CHANGE_SUBJECT_NAME, tlv(0x30, *parts))
