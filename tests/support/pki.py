@@ -26,11 +26,11 @@ from tests.support.raw_csr import (
     extension_request,
     oid,
     printable_name,
-    raw_csr,
-    raw_signed,
     tlv,
     unsorted_csr,
 )
+from tests.support.raw_csr import build as raw_csr
+from tests.support.raw_csr import signed as raw_signed
 
 __all__ = [
     "CHALLENGE_PASSWORD",

@@ -75,7 +75,7 @@ def printable_name(cn: str) -> bytes:
     return tlv(0x30, tlv(0x31, tlv(0x30, oid("2.5.4.3"), tlv(0x13, cn.encode("ascii")))))
 
 
-def raw_csr(
+def build(
     private_key: keys.PrivateKey,
     *,
     subject_der: bytes | None = None,
@@ -92,10 +92,10 @@ def raw_csr(
         spki if spki is not None else keys.spki_der(private_key),
         tlv(0xA0, *attributes),
     )
-    return raw_signed(private_key, info, hash_name)
+    return signed(private_key, info, hash_name)
 
 
-def raw_signed(private_key: keys.PrivateKey, info_der: bytes, hash_name: str = "sha256") -> bytes:
+def signed(private_key: keys.PrivateKey, info_der: bytes, hash_name: str = "sha256") -> bytes:
     """Sign a CertificationRequestInfo or TBS by EC or RSA with any hash, weak ones too."""
     chosen = _HASHES[hash_name]()
     if isinstance(private_key, ec.EllipticCurvePrivateKey):
@@ -110,7 +110,7 @@ def unsorted_csr(private_key: keys.PrivateKey, *, cn: str, challenge: str, sans:
     """A CSR whose attributes are not in DER's SET OF order, as strongSwan 5.9 makes them."""
     names = x509.SubjectAlternativeName([keys.general_name(text) for text in sans])
     # In order the shorter challengePassword would come first.
-    return raw_csr(
+    return build(
         private_key,
         subject_der=printable_name(cn),
         attributes=(
@@ -123,7 +123,7 @@ def unsorted_csr(private_key: keys.PrivateKey, *, cn: str, challenge: str, sans:
 def broken_signature(csr_der: bytes) -> bytes:
     """The same CSR signed by somebody else's key: right shape, no proof of possession."""
     request = x509.load_der_x509_csr(csr_der)
-    return raw_signed(keys.key(), request.tbs_certrequest_bytes)
+    return signed(keys.key(), request.tbs_certrequest_bytes)
 
 
 def change_subject_name(new_subject: x509.Name, sans: Sequence[str] = ()) -> bytes:
