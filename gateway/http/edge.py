@@ -1,7 +1,7 @@
-"""The outermost ASGI callable: front ends' paths to their handlers, everything else to the FastAPI application.
+"""The outermost ASGI callable: front ends' paths to their handlers, all else to the FastAPI application.
 
-It makes the request id, judges who the client is, refuses ambiguous paths and services that a listener does not
-serve, writes responses, and leaves one record and one metric per request. It knows no protocol.
+It makes the request id, judges who the client is, refuses ambiguous paths and services that a listener does
+not serve, writes responses, and leaves one record and one metric per request. It knows no protocol.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import structlog
 
-from gateway.errors import ClientGone, GatewayError, NotFound, PayloadTooLarge, RequestTimeout
+from gateway.errors import ClientGone, GatewayError, NotFound, RequestTimeout
 from gateway.http.answers import STATUS_CLIENT_GONE, ServiceRefused, error_response, fault_response
+from gateway.http.application import ApplicationCall, AsgiApp, BodyReader
 from gateway.http.listener import CONNECTION_KEY, CertificateHeader, ConnectionFacts, ListenerSpec
 from gateway.http.log import RequestLog
 from gateway.http.message import HttpRequest, HttpResponse, PathRoute, PathRoutes
@@ -26,10 +27,7 @@ from gateway.model.ids import new_id
 
 log = structlog.get_logger("gateway.http.edge")
 
-AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-
 APP_SERVICE = "api"
-APP_BODY_BYTES = 1024 * 1024
 DRAINED_BODY_BYTES = (
     64 * 1024
 )  # an unread body up to this is read before the answer, so that the connection stays
@@ -49,7 +47,7 @@ _NOTABLE_HEADERS = CERTIFICATE_HEADERS | _PLAIN_HEADERS
 class Edge:
     """ASGI callable for all listeners of one worker; ``scope["pkigate.connection"]`` says which one it is.
 
-    ``routes`` hold the front ends' paths. Paths below ``app_prefix`` and whatever no route takes go to ``app``.
+    ``routes`` hold the front ends' paths; paths below ``app_prefix`` and what no route takes go to ``app``.
     """
 
     def __init__(
@@ -90,7 +88,9 @@ class Edge:
             self._check_served(service, scope[CONNECTION_KEY].listener, request)
             self._apply_proxy(request)
             if route is None:
-                status, sent = await self._call_app(scope, request, body, send)
+                call = ApplicationCall(request, body, send)
+                await call.run(self._app, scope)
+                status, sent = call.status, call.sent
             else:
                 response = await route.handler(request)
                 status, sent = await _respond(send, request, response, body)
@@ -202,55 +202,7 @@ class Edge:
         others = [spec for spec in self._listeners if service in spec.serves]
         raise ServiceRefused.from_listeners(service, listener, others, insecure=insecure)
 
-    # The FastAPI application
-
-    async def _call_app(
-        self, scope: Any, request: HttpRequest, body: BodyReader, send: Any
-    ) -> tuple[int, int]:
-        status, sent, started = 0, 0, False
-
-        async def counted_receive() -> Any:
-            try:
-                part = await body()
-            except ClientGone:
-                return {"type": "http.disconnect"}
-            if body.received > APP_BODY_BYTES:
-                raise PayloadTooLarge(
-                    f"the body is larger than the {APP_BODY_BYTES} bytes that are read here"
-                )
-            if not part and body.asked_again:
-                return await body.wait_for_end()
-            return {"type": "http.request", "body": part, "more_body": not body.complete}
-
-        async def counted_send(message: Any) -> None:
-            nonlocal status, sent, started
-            if message["type"] == "http.response.start":
-                started, status = True, message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", request.request_id.encode("ascii"))]
-                message = {**message, "headers": headers}
-            else:
-                sent += len(message.get("body", b""))
-            await send(message)
-
-        state = {**scope.get("state", {}), "request_id": request.request_id, "request": request}
-        inner = {
-            **scope,
-            "path": request.path,
-            "headers": list(request.headers),
-            "scheme": request.scheme,
-            "client": (request.client_address, scope["client"][1] if scope.get("client") else 0),
-            "state": state,
-        }
-        try:
-            await self._app(inner, counted_receive, counted_send)
-        except (PayloadTooLarge, RequestTimeout):
-            if not started:
-                raise
-        except Exception:
-            if not started:
-                raise
-            log.exception("request.fault", request_id=request.request_id, path=request.path)
-        return status, sent
+    # Afterwards
 
     def _finish(
         self, request: HttpRequest, service: str, status: int, sent: int, received: int, seconds: float
@@ -281,37 +233,6 @@ class Edge:
         self._request_log.record(record)
 
 
-class BodyReader:
-    """The body of one request as its handler reads it. Raises RequestTimeout and ClientGone."""
-
-    __slots__ = ("_receive", "asked_again", "complete", "received")
-
-    def __init__(self, receive: Any) -> None:
-        self._receive = receive
-        self.complete = False
-        self.asked_again = False
-        self.received = 0
-
-    async def __call__(self) -> bytes:
-        """The next part that is not empty, or b"" at the end."""
-        if self.complete:
-            self.asked_again = True
-            return b""
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            part: bytes = message.get("body", b"")
-            self.complete = not message.get("more_body", False)
-            self.received += len(part)
-            if part or self.complete:
-                return part
-
-    async def wait_for_end(self) -> Any:
-        """Wait until the client is gone or the response is out, as ASGI's receive does after the body."""
-        return await self._receive()
-
-
 async def _respond(
     send: Any, request: HttpRequest, response: HttpResponse, body: BodyReader
 ) -> tuple[int, int]:
@@ -333,7 +254,7 @@ async def _respond(
 
 
 async def _read_rest(request: HttpRequest, body: BodyReader) -> None:
-    """Read what is left of a small body that its handler did not want, or the connection could not be kept."""
+    """Read what is left of a small body that its handler did not want, so that the connection can be kept."""
     size = 0
     for name, value in request.headers:
         if name == b"content-length":

@@ -1,4 +1,4 @@
-"""One request and its response on a connection (RFC 9110, RFC 9112): the ASGI receive and send of uvicorn's cycle.
+"""One request and its response on a connection (RFC 9112): the ASGI receive and send of uvicorn's cycle.
 
 The head waits for the first part of the body, so that both leave in one write (one TLS record) and a response
 of known size always has Content-Length. Header names go out in Title-Case, since libest compares them so.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -160,19 +159,22 @@ class Exchange(RequestResponseCycle):
             if written == b"Content-Length":
                 sized = True
             lines.append(b"%b: %b\r\n" % (written, value))
-        if not sized and status not in _BODILESS and status >= HTTPStatus.OK:
-            if body_size is not None:
-                lines.append(b"Content-Length: %d\r\n" % body_size)
-            elif self.scope["http_version"] == "1.0":
-                self.keep_alive = False
-            else:
-                self._framed = True
-                lines.append(b"Transfer-Encoding: chunked\r\n")
+        if not sized and status not in _BODILESS:
+            lines.append(self._framing(body_size))
         if self.more_body or self.protocol.server_state.draining or self.protocol.no_more_requests:
             self.keep_alive = False
         self._start, self.head_written = None, True
         lines.append(b"\r\n" if self.keep_alive else b"Connection: close\r\n\r\n")
         return b"".join(lines)
+
+    def _framing(self, body_size: int | None) -> bytes:
+        if body_size is not None:
+            return b"Content-Length: %d\r\n" % body_size
+        if self.scope["http_version"] == "1.0":
+            self.keep_alive = False  # the end of the connection ends the body
+            return b""
+        self._framed = True
+        return b"Transfer-Encoding: chunked\r\n"
 
     def _complete(self) -> None:
         self.response_complete = True

@@ -1,4 +1,4 @@
-"""What a listener is: where it listens, what it serves, its TLS material and its bounds (decisions: "Listeners")."""
+"""What a listener is: address, what it serves, TLS material and bounds (decisions: "Listeners")."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class HttpLimits:
 
 @dataclass(frozen=True, slots=True)
 class ListenerSpec:
-    """One listener. ``serves`` holds services ("est", "crl", "api"); ``flag`` is the CLI option of its port."""
+    """One listener. ``serves`` holds services ("est", "crl"); ``flag`` is the CLI option of its port."""
 
     name: str
     address: str

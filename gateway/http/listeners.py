@@ -18,7 +18,7 @@ import structlog
 from uvicorn import Config, Server
 
 from gateway.errors import ConfigurationError
-from gateway.http.edge import AsgiApp
+from gateway.http.application import AsgiApp
 from gateway.http.listener import (
     CertificateHeader,
     ClientCertificateMode,
@@ -83,7 +83,8 @@ def _bind_error(spec: ListenerSpec, error: OSError) -> str:
                 f"this machine has no address {spec.address}; the listener {spec.name!r} needs one of its own"
             )
         case _:
-            return f"the listener {spec.name!r} cannot listen on {spec.address} port {spec.port}: {error.strerror}"
+            where = f"{spec.address} port {spec.port}"
+            return f"the listener {spec.name!r} cannot listen on {where}: {error.strerror}"
 
 
 def bound_spec(spec: ListenerSpec, listening: socket.socket) -> ListenerSpec:
@@ -124,7 +125,7 @@ class ListenerServer(Server):
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         loop = asyncio.get_running_loop()
         await self.on_tick(0)
         # The server gets a copy of the socket: the drain takes the last connections from the original.
@@ -161,7 +162,7 @@ class ListenerServer(Server):
         else:
             log.info("tls.reloaded", listener=self.spec.name)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
         """Stop listening, answer what is under way, close; aborts what is left after the drain time."""
         loop = asyncio.get_running_loop()
         state = self.server_state
@@ -171,7 +172,8 @@ class ListenerServer(Server):
         await asyncio.sleep(0)
         await self._accept_rest(loop)
         ends_at = loop.time() + self._drain_s
-        while (state.count() or state.tasks) and loop.time() < ends_at and not self.force_exit:
+        # Polled, since uvicorn's sets of connections and tasks tell nobody when they become empty.
+        while (state.count() or state.tasks) and loop.time() < ends_at and not self.force_exit:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         if state.count() or state.tasks:
             log.warning(
@@ -252,7 +254,7 @@ async def _watch(
     ready: Callable[[], None],
     on_drain: Callable[[], None] | None,
 ) -> None:
-    while not all(server.started for server in servers):
+    while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn sets a flag only
         await asyncio.sleep(0)
     ready()
     await told.wait()

@@ -43,7 +43,9 @@ class Metrics:
         if directory is not None:
             # prometheus_client has no other way to be told where the files lie and what names them.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-            values.ValueClass = values.MultiProcessValue(process_identifier=lambda: slot)
+            values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
+                process_identifier=lambda: slot
+            )
         self._requests = Counter(
             "pkigate_requests",
             "HTTP requests answered",
@@ -99,7 +101,7 @@ class Metrics:
         histogram.observe(seconds)
 
     def outcome(self, protocol: str, outcome: str, code: str = "") -> None:
-        """Count one outcome: ``issued``, ``pending``, ``refused`` or ``unavailable``, with the first reason's code."""
+        """Count an outcome: ``issued``, ``pending``, ``refused`` or ``unavailable``, with its first code."""
         key = (protocol, outcome, code)
         child = self._outcome_children.get(key)
         if child is None:

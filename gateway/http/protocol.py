@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one connection (RFC 9112): uvicorn's httptools protocol with bounds, deadlines and a clean drain.
+"""HTTP/1.1 on one connection (RFC 9112): uvicorn's httptools protocol with bounds, deadlines, a clean drain.
 
 Deadlines are swept for all connections of a listener a few times a second, so that a request costs no timer.
 No HTTP/2, no WebSocket. What a request means is the edge's business, not this module's.
@@ -110,7 +110,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     # Connection
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.connections.add(self)
         self.flow = FlowControl(self.transport)
@@ -129,7 +129,7 @@ class EdgeProtocol(HttpToolsProtocol):
                 503, "too many connections are open; try again in a few seconds", b"retry-after: 5\r\n"
             )
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self.connections.discard(self)
         for exchange, _ in self.pipeline:
             exchange.disconnected = True
@@ -139,7 +139,7 @@ class EdgeProtocol(HttpToolsProtocol):
                 self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.flow.resume_writing()
-        self.parser = None
+        self.parser = cast(Any, None)  # its callbacks refer to us: break the circle
 
     def eof_received(self) -> bool:  # type: ignore[override]
         if self.reading is Reading.LINGERING:

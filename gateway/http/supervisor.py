@@ -77,7 +77,7 @@ class Supervisor:
         self._wake_read, self._wake_write = socket.socketpair()
 
     def run(self) -> int:
-        """Fork, watch, stop. Gives the exit code: 0 after a stop that was asked for, 1 if workers cannot start."""
+        """Fork, watch, stop. Gives the exit code: 0 after a wanted stop, 1 if no worker can start."""
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         old_handlers = {number: signal.signal(number, _note) for number in (*_PASSED_ON, signal.SIGCHLD)}
@@ -157,7 +157,7 @@ class Supervisor:
         except (ConfigurationError, SecretUnavailable) as error:
             _tell(write_fd, str(error))
             return EXIT_WORKER_FAULT
-        except BaseException as error:  # the last place of this process: tell the supervisor, then end
+        except BaseException as error:  # noqa: BLE001 - the last place of this process: tell the supervisor, then end
             traceback.print_exc()
             _tell(write_fd, f"{type(error).__name__}: {error}")
             return EXIT_WORKER_FAULT

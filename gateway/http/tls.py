@@ -1,12 +1,13 @@
 """TLS termination with OpenSSL memory buffers under an inner HTTP protocol (RFC 5246, RFC 8446).
 
-Unlike the standard library's ``ssl`` it lets every client certificate reach the routes, sends the right alert on
-refusal, gives the client's full chain and the channel bindings of RFC 5929 and RFC 9266. It judges no trust.
+Unlike the standard library's ``ssl`` it lets every client certificate reach the routes, sends the right
+alert on refusal, gives the client's full chain and the channel bindings of RFC 5929 and RFC 9266. It judges no trust.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -45,7 +46,7 @@ def load_tls_context(
     context.use_certificate(leaf)
     for issuer in issuers:
         context.add_extra_chain_cert(issuer)
-    context.use_privatekey(crypto.PKey.from_cryptography_key(credentials.key))
+    context.use_privatekey(crypto.PKey.from_cryptography_key(cast(Any, credentials.key)))
     context.check_privatekey()
     _ask_for_certificate(context, client_certificate, client_roots)
     return context
@@ -201,8 +202,8 @@ class TlsTerminator(asyncio.Protocol):
         return not self._finished
 
     def _refuse(self, error: SSL.Error) -> None:
-        # OpenSSL has put the alert into its buffer: it must go out before the connection closes, or the client
-        # sees nothing but a reset.
+        # OpenSSL has put the alert into its buffer: it must go out before the connection closes, or the
+        # client sees nothing but a reset.
         self._flush()
         log.info("tls.handshake-refused", client=self._client_text(), reason=_error_text(error))
         self._finished = True
@@ -279,10 +280,8 @@ class TlsTerminator(asyncio.Protocol):
         if self._finished:
             return
         self._finished = True
-        try:
+        with contextlib.suppress(SSL.Error):
             self._ssl.shutdown()
-        except SSL.Error:
-            pass
         self._flush()
         if self._read_paused:
             self._read_paused = False
@@ -293,10 +292,8 @@ class TlsTerminator(asyncio.Protocol):
         """Send close_notify, flush and close."""
         if not self._finished:
             self._finished = True
-            try:
+            with contextlib.suppress(SSL.Error):
                 self._ssl.shutdown()
-            except SSL.Error:
-                pass
             self._flush()
         self._real.close()
 
@@ -307,17 +304,6 @@ class TlsTerminator(asyncio.Protocol):
 
 class PlaintextTransport:
     """The transport that the inner protocol sees."""
-
-    __slots__ = (
-        "_real",
-        "_terminator",
-        "abort",
-        "close",
-        "pause_reading",
-        "resume_reading",
-        "write",
-        "write_eof",
-    )
 
     def __init__(self, terminator: TlsTerminator) -> None:
         self._terminator = terminator
