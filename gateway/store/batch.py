@@ -23,7 +23,7 @@ from gateway.store.unit import Unit
 T = TypeVar("T")
 Verdict = GatewayError | None
 _ATTEMPTS = 6
-_IN_TRANSACTION, _IN_ERROR = 2, 3  # libpq's PQTRANS_INTRANS and PQTRANS_INERROR
+_IDLE, _IN_TRANSACTION, _IN_ERROR = 0, 2, 3  # libpq's PQTRANS_IDLE, _INTRANS and _INERROR
 # What binding a value raises besides the driver's own errors: a lone surrogate, too large an integer.
 _BINDING_ERRORS = (ValueError, OverflowError, TypeError)
 
@@ -220,7 +220,7 @@ def _is_open(connection: Connection) -> bool:
     driver = driver_of(connection)
     if isinstance(driver, sqlite3.Connection):
         return driver.in_transaction
-    return bool(driver.info.transaction_status == _IN_TRANSACTION)
+    return bool(driver.info.transaction_status in {_IDLE, _IN_TRANSACTION})  # idle: nothing was sent yet
 
 
 def _is_known_open(connection: Connection) -> bool:
