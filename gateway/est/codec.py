@@ -121,15 +121,18 @@ def decode_base64(body: bytes) -> bytes:
     if not text:
         raise MalformedMessage("the body is empty", code=ReasonCode.MESSAGE_EMPTY)
     try:
-        return binascii.a2b_base64(text, strict_mode=True)
+        content = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error as error:
-        raise MalformedMessage(_base64_fault(text, error), code=ReasonCode.MESSAGE_BASE64) from error
+        raise MalformedMessage(_base64_fault(text), code=ReasonCode.MESSAGE_BASE64) from error
+    if len(text) != (len(content) + 2) // 3 * 4:  # strict_mode passes over superfluous "=" at the end
+        raise MalformedMessage(_base64_fault(text), code=ReasonCode.MESSAGE_BASE64)
+    return content
 
 
-def _base64_fault(text: bytes, error: binascii.Error) -> str:
+def _base64_fault(text: bytes) -> str:
     stranger = _NOT_BASE64.search(text)
     if stranger is None:
-        return f"the body is not whole base64: {str(error).lower()}"
+        return "the body is not whole base64: its padding or its end is wrong"
     octet = stranger[0][0]
     shown = f"{chr(octet)!r}" if 0x20 < octet < 0x7F else f"byte 0x{octet:02x}"
     advice = "; base64url is not base64" if octet in b"-_" else ""

@@ -26,7 +26,6 @@ from gateway.model.reasons import ReasonCode
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
 from gateway.pki.csr import ParsedCsr, parse_csr, verify_possession
 from gateway.pki.names import names_match, san_sets_match
-from gateway.pki.oids import CHANGE_SUBJECT_NAME
 
 EST = ProtocolName("est")
 _MAX_USER_AGENT_CHARACTERS = 200
@@ -47,6 +46,12 @@ async def simple_enroll(exchange: Exchange) -> Outcome:
     """/simpleenroll: a certificate for the CSR in the body (RFC 7030 section 4.2.1)."""
     presented = presented_credentials(exchange.request)
     csr = await _received_csr(exchange)
+    if csr.change_subject_name is not None:
+        # RFC 7030 section 4.2.2 knows it for renewals only; passing it over would issue other names
+        raise GatewayError(
+            "the ChangeSubjectName attribute belongs to simplereenroll; put the names into the CSR itself",
+            code=ReasonCode.MESSAGE_UNSUPPORTED,
+        )
     return await _submit(exchange, csr, Operation.ENROLL, presented)
 
 
@@ -176,7 +181,6 @@ def _asked_identity(csr: ParsedCsr) -> RequestedIdentity:
         csr.identity,
         subject=change.subject if change.subject is not None else csr.subject,
         sans=change.sans or csr.identity.sans,
-        attributes=tuple(oid for oid in csr.identity.attributes if oid != CHANGE_SUBJECT_NAME),
     )
 
 

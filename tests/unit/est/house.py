@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.clock import SystemClock
+from gateway.clock import Clock, SystemClock
 from gateway.errors import GatewayError
 from gateway.est.options import EstOptions
 from gateway.est.plugin import EstFrontEnd
-from gateway.frontend import BadMessage, EndpointView
+from gateway.frontend import BadMessage, CaInformation, EndpointView, Enrolments
 from gateway.http.message import HttpRequest, HttpResponse, TlsPeer
 from gateway.model.enrolment import EnrolmentRequest, Operation
 from gateway.model.evidence import BASIC, CredentialKind
@@ -35,15 +35,13 @@ class House:
     recording_fault: GatewayError | None = None
     submitted: list[EnrolmentRequest] = field(default_factory=list)
     bad: list[BadMessage] = field(default_factory=list)
-    clock: SystemClock = field(default_factory=SystemClock)
+    clock: Clock = field(default_factory=SystemClock)
+    enrolments: Enrolments = field(init=False)
+    ca_information: CaInformation = field(init=False)
 
-    @property
-    def enrolments(self) -> House:
-        return self
-
-    @property
-    def ca_information(self) -> House:
-        return self
+    def __post_init__(self) -> None:
+        self.enrolments = self
+        self.ca_information = self
 
     def endpoint(self, protocol: ProtocolName, name: str) -> EndpointView | None:
         options = self.endpoints.get(name)

@@ -99,6 +99,8 @@ def test_empty_body_is_refused_as_empty(body: bytes) -> None:
         ("MIIBé".encode(), "byte 0xc3 stands at character 5"),
         (b"MIIBA", "not whole base64"),
         (b"MIIB=AAA", "not whole base64"),
+        (b"MIIB=", "not whole base64"),
+        (b"MIIB====", "not whole base64"),
         (b"MIIBAA==MIIB", "not whole base64"),
         (b"=", "not whole base64"),
         (b"hello world, no base64 at all", "',' stands at character 11"),

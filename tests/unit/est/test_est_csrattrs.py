@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from gateway.errors import MalformedMessage
 from gateway.est.csrattrs import (
-    CHALLENGE_PASSWORD,
     EXTENSION_REQUEST_TEMPLATE,
     REQUEST_INFO_TEMPLATE,
     CsrAttribute,
@@ -29,7 +28,7 @@ from gateway.est.csrattrs import (
 from gateway.est.csrattrs_decode import decode_csrattrs, decode_template, request_template
 from gateway.model.keys import KeyType
 from gateway.model.wanted import Wanted, WantedKey
-from gateway.pki.oids import EXTENSION_REQUEST
+from gateway.pki.oids import CHALLENGE_PASSWORD, EXTENSION_REQUEST
 from tests.support import pki
 from tests.unit.est import csrattrs_asn1 as asn1
 
@@ -65,6 +64,11 @@ def asn1parse(der: bytes) -> str:
     return done.stdout.decode()
 
 
+def read(structure: Any, der: bytes) -> Any:
+    """One ASN.1 structure as asn1crypto reads it, nothing after it."""
+    return structure.load(der, strict=True)
+
+
 def foreign_template(attributes: CsrAttrs) -> Any:
     """The template as asn1crypto reads it."""
     (value,) = next(
@@ -72,7 +76,7 @@ def foreign_template(attributes: CsrAttrs) -> Any:
         for element in attributes.elements
         if isinstance(element, CsrAttribute) and element.oid == REQUEST_INFO_TEMPLATE
     )
-    return asn1.CertificationRequestInfoTemplate.load(value, strict=True)
+    return read(asn1.CertificationRequestInfoTemplate, value)
 
 
 def foreign_elements(csrattrs_der: bytes) -> list[Any]:
@@ -81,7 +85,7 @@ def foreign_elements(csrattrs_der: bytes) -> list[Any]:
         item.chosen.dotted
         if item.name == "oid"
         else (item.chosen["type"].dotted, [value.dump() for value in item.chosen["values"]])
-        for item in asn1.CsrAttrs.load(csrattrs_der, strict=True)
+        for item in read(asn1.CsrAttrs, csrattrs_der)
     ]
 
 
@@ -196,12 +200,12 @@ def test_key_without_choice_of_hash_names_none() -> None:
 def test_extension_request_holds_one_extensions_value_as_cryptography_encodes_it() -> None:
     """est.md C53: RFC 8951 section 3.2.2, an Attribute whose SET holds one ExtensionReq."""
     attributes = csr_attributes(FULL, template=False)
-    foreign = asn1.CsrAttrs.load(encode_csrattrs(attributes), strict=True)
+    foreign = read(asn1.CsrAttrs, encode_csrattrs(attributes))
     requests = [
         i.chosen for i in foreign if i.name == "attribute" and i.chosen["type"].dotted == EXTENSION_REQUEST
     ]
     ((value,),) = [list(request["values"]) for request in requests]
-    extensions = asn1.ExtensionTemplates.load(value.dump(), strict=True)
+    extensions = read(asn1.ExtensionTemplates, value.dump())
     key_usage = pki.key_usage("digital_signature", "key_agreement")
     usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
     assert [(e["extn_id"].dotted, e["critical"].native, e["extn_value"].native) for e in extensions] == [
@@ -238,7 +242,7 @@ def test_template_holds_all_that_is_wanted_as_asn1crypto_reads_it() -> None:
     (extension_request,) = [a for a in template["attributes"] if a["type"].dotted != CHALLENGE_PASSWORD]
     assert extension_request["type"].dotted == EXTENSION_REQUEST_TEMPLATE
     (value,) = extension_request["values"]
-    extensions = asn1.ExtensionTemplates.load(value.dump(), strict=True)
+    extensions = read(asn1.ExtensionTemplates, value.dump())
     assert [(e["extn_id"].dotted, e["extn_value"].native is None) for e in extensions] == [
         ("2.5.29.15", False),
         ("2.5.29.37", False),
@@ -288,6 +292,7 @@ def _template_with(*attributes: bytes, version: int = 0) -> bytes:
     return pki.tlv(0x30, pki.tlv(2, bytes((version,))), pki.tlv(0xA1, *attributes))
 
 
+_NO_OID = pki.tlv(0x30, pki.tlv(0x30, b"\x05\x00"))
 _EXTENSIONS = pki.tlv(0x30, pki.tlv(0x30, pki.oid("2.5.29.17")))
 
 
@@ -300,7 +305,7 @@ _EXTENSIONS = pki.tlv(0x30, pki.tlv(0x30, pki.oid("2.5.29.17")))
             pki.attribute(EXTENSION_REQUEST_TEMPLATE, _EXTENSIONS),
         ),
         _template_with(pki.attribute(EXTENSION_REQUEST_TEMPLATE, _EXTENSIONS, _EXTENSIONS)),
-        _template_with(pki.attribute(EXTENSION_REQUEST_TEMPLATE, pki.tlv(0x30, pki.tlv(0x30, b"\x05\x00")))),
+        _template_with(pki.attribute(EXTENSION_REQUEST_TEMPLATE, _NO_OID)),
         pki.tlv(0x30, pki.tlv(2, b"\0")),
         pki.tlv(0x30, pki.tlv(2, b"\0"), pki.tlv(0x30, pki.tlv(0x30)), pki.tlv(0xA1)),
         pki.tlv(0x30, pki.tlv(2, b"\0"), pki.tlv(0xA0, pki.tlv(3, b"\0")), pki.tlv(0xA1)),
