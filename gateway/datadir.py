@@ -208,9 +208,8 @@ def resolve_secret(reference: str, base: Path) -> bytes:
         if Path(name).name != name:
             raise SecretUnavailable(f"{reference}: a credential's name has no slash")
         return _filled(reference, _one_line(_read_private(Path(directory) / name, others_may_read=True)))
-    raise SecretUnavailable(
-        f"{reference.partition(':')[0]}: is no secret reference; write file:PATH, env:NAME or cred:NAME"
-    )
+    # The text is not repeated: it may be the secret itself.
+    raise SecretUnavailable("this is no secret reference; write file:PATH, env:NAME or cred:NAME")
 
 
 def _private_directory(path: Path) -> None:

@@ -13,7 +13,7 @@ from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOptio
 from gateway.cli.output import fail, note, print_fields, print_json, print_table
 from gateway.cli.session import Session, open_session
 from gateway.cli.times import moment
-from gateway.errors import GatewayError, NotFound
+from gateway.errors import Conflict, NotFound
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
 
 if TYPE_CHECKING:
@@ -138,17 +138,42 @@ def revoke(
 
     with open_session(config_file, data_dir) as session:
         record = find(session, certificate)
-        if record.status is CertificateStatus.REVOKED:
-            raise GatewayError(
-                f"the certificate {record.serial_hex} is revoked already, "
-                f"since {record.revoked_at:%Y-%m-%d %H:%M}Z"
-            )
+        held = record.status is CertificateStatus.ON_HOLD
+        if held and reason is RevocationReason.CERTIFICATE_HOLD:
+            raise Conflict(f"the certificate {record.serial_hex} is on hold already")
         revoke_certificate(session.store, record, reason, actor())
         record = find(session, record.sha256)
     if as_json:
         print_json(_document(record))
     else:
         typer.echo(f"Revoked {record.serial_hex} ({record.subject or ', '.join(record.sans)}): {reason}.")
+
+
+@app.command()
+def release(
+    certificate: CertificateArgument,
+    data_dir: DataDirectoryOption = None,
+    config_file: ConfigFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a certificate good again that was revoked with reason certificateHold."""
+    from gateway.store import certificates
+    from gateway.store.unit import AuditEvent, Unit
+
+    with open_session(config_file, data_dir) as session:
+        record = find(session, certificate)
+        if record.status is not CertificateStatus.ON_HOLD:
+            raise Conflict(f"the certificate {record.serial_hex} is {record.status}, not on hold")
+        unit = Unit()
+        certificates.release_hold(unit, record)
+        details = {"serial": record.serial_hex, "sha256": record.sha256, "subject": record.subject}
+        unit.audit(AuditEvent(actor(), "certificate.release", record.request_id, details=details))
+        session.store.recorder.commit_blocking(unit)
+        record = find(session, record.sha256)
+    if as_json:
+        print_json(_document(record))
+    else:
+        typer.echo(f"Released {record.serial_hex} ({record.subject or ', '.join(record.sans)}).")
 
 
 def find(session: Session, identifier: str) -> CertificateRecord:

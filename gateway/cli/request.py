@@ -133,9 +133,7 @@ def approve(
     from gateway.enrolment.approval import approve as approve_request
 
     with open_session(config_file, data_dir) as session:
-        row = _find(session, request)
-        approve_request(session.store, row.id, actor(), reason)
-        row = _find(session, row.id)
+        row = approve_request(session.store, _find(session, request).id, actor(), reason)
     if as_json:
         print_json(_summary(row))
     else:
@@ -156,9 +154,7 @@ def reject(
     from gateway.enrolment.approval import reject as reject_request
 
     with open_session(config_file, data_dir) as session:
-        row = _find(session, request)
-        reject_request(session.store, row.id, actor(), reason)
-        row = _find(session, row.id)
+        row = reject_request(session.store, _find(session, request).id, actor(), reason)
     if as_json:
         print_json(_summary(row))
     else:
