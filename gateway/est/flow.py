@@ -46,10 +46,12 @@ async def simple_enroll(exchange: Exchange) -> Outcome:
     """/simpleenroll: a certificate for the CSR in the body (RFC 7030 section 4.2.1)."""
     presented = presented_credentials(exchange.request)
     csr = await _received_csr(exchange)
-    if csr.change_subject_name is not None:
-        # RFC 7030 section 4.2.2 knows it for renewals only; passing it over would issue other names
+    tls = exchange.request.tls
+    if csr.change_subject_name is not None and (tls is None or not tls.chain_der):
+        # RFC 7030 section 4.2.1 knows it beside a client certificate; passing it over would issue other names
         raise GatewayError(
-            "the ChangeSubjectName attribute belongs to simplereenroll; put the names into the CSR itself",
+            "the ChangeSubjectName attribute changes the names of a client certificate, and none was sent; "
+            "put the names into the CSR itself",
             code=ReasonCode.MESSAGE_UNSUPPORTED,
         )
     return await _submit(exchange, csr, Operation.ENROLL, presented)
@@ -133,7 +135,7 @@ async def _submit(
     renews_der: bytes | None = None,
 ) -> Outcome:
     request = exchange.request
-    identity = _asked_identity(csr) if renews_der else csr.identity
+    identity = _asked_identity(csr)
     key = verify_possession(csr)
     enrolment = EnrolmentRequest(
         protocol=EST,

@@ -1,6 +1,7 @@
 """Structures of the EST /csrattrs answer: RFC 7030 section 4.5.2 (as in RFC 8951 section 4) and RFC 9908.
 
-Field lists only, for asn1crypto: the independent reader of what ``gateway.est.csrattrs`` writes. RFC 9908's module has IMPLICIT TAGS; its ``attributes`` are a SET OF under [1].
+Field lists only, for asn1crypto: the independent reader of what ``gateway.est.csrattrs`` writes. RFC 9908's
+module has IMPLICIT TAGS; its ``attributes`` are a SET OF under [1].
 """
 
 from __future__ import annotations

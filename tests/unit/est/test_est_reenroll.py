@@ -7,6 +7,7 @@ import base64
 import pytest
 from cryptography import x509
 
+from gateway.http.message import HttpResponse
 from gateway.model.enrolment import Operation
 from gateway.model.evidence import BASIC
 from gateway.model.ids import new_id
@@ -154,12 +155,26 @@ async def test_malformed_change_subject_name_is_400() -> None:
     assert (await reenroll(csr_der))[1] == 400
 
 
-async def test_change_subject_name_at_simpleenroll_is_400() -> None:
+async def enroll_changing_names(chain: tuple[bytes, ...]) -> tuple[House, HttpResponse]:
     house = House(answer=Issued(new_id(), CURRENT.certificate_der, ()))
-    body = pki.base64_lines(changing("Device 1", "Device 2", []))
-    response = await house.send(http_request("simpleenroll", body))
+    body = pki.base64_lines(changing("IDevID 1", "Device 2", ["device-2.test"]))
+    return house, await house.send(http_request("simpleenroll", body, chain=chain))
+
+
+async def test_change_subject_name_at_simpleenroll_counts_beside_a_client_certificate() -> None:
+    """RFC 7030 section 4.2.1: a client with a third-party certificate asks for other names."""
+    house, response = await enroll_changing_names((CURRENT.certificate_der,))
+    assert response.status == 200
+    (asked,) = house.submitted
+    assert (asked.operation, asked.renews_der) == (Operation.ENROLL, None)
+    assert str(asked.identity.subject) == "CN=Device 2"
+    assert [str(name) for name in asked.identity.sans] == ["dns:device-2.test"]
+
+
+async def test_change_subject_name_without_any_client_certificate_is_400() -> None:
+    house, response = await enroll_changing_names(())
     assert response.status == 400
-    assert "belongs to simplereenroll" in text(response)
+    assert "put the names into the CSR itself" in text(response)
     assert not house.submitted
 
 
