@@ -287,6 +287,6 @@ def _quick_path(
 
 def _described(certificate: ParsedCertificate) -> str:
     return (
-        f"the certificate {shown_name(str(certificate.subject))} (issued by {shown_name(str(certificate.issuer))},"
-        f" valid {certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d})"
+        f"the certificate {shown_name(str(certificate.subject))} (issued by"
+        f" {shown_name(str(certificate.issuer))}, valid {certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d})"
     )

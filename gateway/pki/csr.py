@@ -43,11 +43,11 @@ class ParsedCsr:
     ``signature_hash`` is "sha256" and so on, None where the algorithm has none of its own.
     """
 
-    csr_der: bytes
+    csr_der: bytes = field(repr=False)
     subject: DistinguishedName
     public_key: PublicKey
     identity: RequestedIdentity
-    challenge_password: bytes | None
+    challenge_password: bytes | None = field(repr=False)
     change_subject_name: ChangeSubjectName | None
     signature_hash: str | None
     signature_algorithm: SignatureAlgorithm

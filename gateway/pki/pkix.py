@@ -7,11 +7,12 @@ fetched and revocation is not looked at. Importing this module pulls in pyhanko-
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from asn1crypto.x509 import Certificate
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from pyhanko_certvalidator.authority import CertTrustAnchor
+from pyhanko_certvalidator.authority import CertTrustAnchor, derive_quals_from_cert
 from pyhanko_certvalidator.context import ValidationContext
 from pyhanko_certvalidator.errors import PathError, ValidationError
 from pyhanko_certvalidator.path import ValidationPath
@@ -19,6 +20,7 @@ from pyhanko_certvalidator.policy_decl import (
     NO_REVOCATION,
     CertRevTrustPolicy,
     DisallowWeakAlgorithmsPolicy,
+    PKIXValidationParams,
 )
 from pyhanko_certvalidator.validate import async_validate_path
 
@@ -34,8 +36,9 @@ _MIN_RSA_BITS = 2048
 def validate_path(path_der: Sequence[bytes], at: datetime) -> None:
     """Validate one path, given as DER with the leaf first and the trust anchor last.
 
-    Dates, signatures, basic constraints, key usage, name constraints, policies and critical extensions count;
-    the anchor itself is believed (RFC 5280 section 6.1.1). Raises UntrustedCertificate.
+    Dates, signatures, basic constraints, key usage, name constraints, policies and critical extensions count,
+    and so do the path length and the name constraints of the anchor (RFC 5937 section 3). Raises
+    UntrustedCertificate.
     """
     try:
         leaf, *issuers = map(_asn1_certificate, path_der)
@@ -49,9 +52,9 @@ def validate_path(path_der: Sequence[bytes], at: datetime) -> None:
                 rsa_key_size_threshold=_rsa_threshold(path_der[-1])
             ),
         )
-        path = ValidationPath(CertTrustAnchor(issuers[-1]), reversed(issuers[:-1]), leaf)
+        path = ValidationPath(_anchor(issuers[-1]), reversed(issuers[:-1]), leaf)
         # Without fetching nothing in it ever waits, so one step carries it through, inside a running loop too
-        validation = async_validate_path(context, path)
+        validation = async_validate_path(context, path, PKIXValidationParams())
         try:
             validation.send(None)
         except StopIteration:
@@ -63,6 +66,20 @@ def validate_path(path_der: Sequence[bytes], at: datetime) -> None:
     except (ValueError, TypeError, KeyError, NotImplementedError) as exc:
         raise UntrustedCertificate("a certificate of its path cannot be read", detail=str(exc)) from exc
     raise UntrustedCertificate("its path could not be validated without waiting for somebody")
+
+
+def _anchor(certificate: Certificate) -> CertTrustAnchor:
+    """The anchor with the limits that it sets itself, but without its policies: nobody here asks for any.
+
+    The default parameters must be passed beside them, else a limit on one kind of name forbids the others.
+    """
+    qualifiers = derive_quals_from_cert(certificate)
+    parameters = qualifiers.standard_parameters
+    if parameters is not None:
+        parameters = replace(
+            parameters, user_initial_policy_set=frozenset({"any_policy"}), initial_explicit_policy=False
+        )
+    return CertTrustAnchor(certificate, replace(qualifiers, standard_parameters=parameters))
 
 
 def _asn1_certificate(certificate_der: bytes) -> Certificate:
