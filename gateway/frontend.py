@@ -13,12 +13,23 @@ from pydantic import BaseModel
 
 from gateway.clock import Clock
 from gateway.http.message import PathRoute
-from gateway.model.enrolment import EnrolmentRequest, Operation
-from gateway.model.evidence import CredentialKind, RemoteInfo
+from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
+from gateway.model.evidence import CredentialKind
 from gateway.model.ids import EndpointName, ProtocolName
 from gateway.model.outcome import Outcome, Refused
 from gateway.model.reasons import Reason
 from gateway.model.wanted import Wanted
+
+__all__ = [
+    "API_VERSION",
+    "BadMessage",
+    "CaInformation",
+    "EndpointView",
+    "Enrolments",
+    "FrontEnd",
+    "Mounted",
+    "Services",
+]
 
 API_VERSION = 1
 
@@ -31,22 +42,11 @@ class EndpointView:
     options: Any
 
 
-@dataclass(frozen=True, slots=True)
-class BadMessage:
-    """A message that never became an EnrolmentRequest, to be recorded. ``endpoint`` may be what was asked for."""
-
-    protocol: ProtocolName
-    endpoint: str
-    operation: str
-    reason: Reason
-    remote: RemoteInfo
-
-
 class Enrolments(Protocol):
     """The use cases."""
 
     async def submit(self, requests: Sequence[EnrolmentRequest]) -> tuple[Outcome, ...]:
-        """Decide, issue and record; one outcome per request, in order. An answer is durable when this returns.
+        """Decide, issue and record; one outcome per request, in order. What it returns is durable.
 
         Raises Overloaded and StoreUnavailable; every other trouble is in the outcome.
         """

@@ -56,7 +56,7 @@ def _unique(known: Mapping[str, object], entry: EntryPoint) -> str:
 def _load(entry: EntryPoint) -> type:
     try:
         loaded: type = entry.load()
-    except Exception as exc:  # noqa: BLE001  # a plug-in may fail with anything; the message names it
+    except Exception as exc:  # a plug-in may fail with anything; the message names it
         package = entry.dist.name if entry.dist else "an unknown package"
         raise ConfigurationError(
             f"the plug-in {entry.name!r} ({entry.group}) of {package} cannot be loaded: "

@@ -60,7 +60,9 @@ def reject(
     now = (clock or SystemClock()).now()
     row = _waiting(store, request_id, now)
     why = f": {note[:MAX_NOTE]}" if note else ""
-    reason = Reason(ReasonCode.APPROVAL_REJECTED, f"a person refused this request{why}", rule=row.policy or "")
+    reason = Reason(
+        ReasonCode.APPROVAL_REJECTED, f"a person refused this request{why}", rule=row.policy or ""
+    )
     unit = Unit()
     refused = refuse_waiting(unit, row, reason, actor, now)
     store.recorder.commit_blocking(unit)
@@ -114,4 +116,3 @@ def expired_reason(row: RequestRow) -> Reason:
     """What a device hears whose request nobody approved in time."""
     until = f"{row.expires_at:%Y-%m-%d %H:%M}Z" if row.expires_at else "now"
     return Reason(ReasonCode.APPROVAL_EXPIRED, f"nobody approved this request until {until}; ask again")
-

@@ -46,6 +46,11 @@ class BackendSet:
                 "the CA behind this endpoint is not available", detail=f"backend {name!r} is not open"
             ) from None
 
+    def replace(self, name: str, backend: CaBackend) -> None:
+        """Take a newly opened backend in place of an earlier one, whose calls under way go on."""
+        self._backends[name] = backend
+        self._issuers.pop(name, None)
+
     async def issuer(self, name: str) -> Issuer:
         """The issuer of this backend; read at first use. Raises BackendUnavailable."""
         known = self._issuers.get(name)

@@ -43,7 +43,9 @@ def plan_from_json(stored: Mapping[str, Any]) -> CertificatePlan:
         not_after=from_epoch_s(stored["not_after"]),
         key_usage=tuple(stored["key_usage"]),
         extended_key_usage=tuple(stored["extended_key_usage"]),
-        extensions=tuple(Extension(oid, critical, b64decode(der)) for oid, critical, der in stored["extensions"]),
+        extensions=tuple(
+            Extension(oid, critical, b64decode(der)) for oid, critical, der in stored["extensions"]
+        ),
     )
 
 

@@ -189,4 +189,3 @@ def claimed_label(request: EnrolmentRequest) -> str:
     """Who an unverified requester said to be, for the operator's eyes."""
     users = [given.user for given in request.presented if isinstance(given, PresentedPassword)]
     return f"unverified:{users[0][:100]}" if users else "anonymous"
-

@@ -25,9 +25,8 @@ from gateway.enrolment.plan_json import plan_to_json
 from gateway.enrolment.record import Judged
 from gateway.enrolment.settle import Settlement, Work, in_doubt
 from gateway.errors import BackendUnavailable, Conflict, MalformedMessage
-from gateway.frontend import BadMessage
 from gateway.model.decision import Allow, Deny
-from gateway.model.enrolment import EnrolmentRequest, Operation
+from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
 from gateway.model.evidence import CredentialKind, Evidence
 from gateway.model.ids import EndpointName, ProtocolName, RequestId, new_id, reason_id
 from gateway.model.keys import ClientKey
@@ -123,9 +122,7 @@ class EnrolmentService:
     ) -> tuple[CredentialKind, ...]:
         return accepted_kinds(self._bundle.current, protocol, endpoint, operation)
 
-    def wanted(
-        self, protocol: ProtocolName, endpoint: EndpointName, operation: Operation
-    ) -> Wanted | None:
+    def wanted(self, protocol: ProtocolName, endpoint: EndpointName, operation: Operation) -> Wanted | None:
         return describe(self._bundle.current, protocol, endpoint, operation)
 
     async def _submit(self, request: EnrolmentRequest) -> Outcome:
@@ -147,9 +144,7 @@ class EnrolmentService:
         selected = select(bundle, request)
         if isinstance(selected, NotSelected):
             denied = Deny(None, bundle.sha256, selected.reasons, selected.trace)
-            return await self._refuse(
-                replace(judged, decision=denied), selected.reasons, selected.accepts
-            )
+            return await self._refuse(replace(judged, decision=denied), selected.reasons, selected.accepts)
         try:
             claims = read_claims(selected.policy.authenticate, request)
             found = await self._gather(request, claims, selected)
@@ -165,9 +160,7 @@ class EnrolmentService:
             return answered
         return await self._decide(judged, bundle, selected, found)
 
-    async def _decide(
-        self, judged: Judged, bundle: Bundle, selected: Selected, found: Gathered
-    ) -> Outcome:
+    async def _decide(self, judged: Judged, bundle: Bundle, selected: Selected, found: Gathered) -> Outcome:
         request = judged.request
         try:
             facts = await self._facts(selected, request, found, judged.evidence)

@@ -114,7 +114,7 @@ class Settlement:
         return await self._call(Work(row, plan, stored=True), backend, again=False)
 
     async def _call(self, work: Work, backend: CaBackend, *, again: bool) -> Outcome:
-        """Send the order. ``again``: it may have been sent before, so the retry class decides how to go on."""
+        """Send the order. ``again``: it may have been sent before; the retry class decides."""
         if again and backend.retry is RetryClass.FINDABLE and isinstance(backend, CanFind):
             try:
                 found = await backend.find(work.row.id, work.plan.spki_der)
@@ -276,7 +276,13 @@ class Settlement:
         if state is not work.row.state:
             check_move(work.row.state, state)
         requests.move(
-            unit, work.row.id, work.row.version, state, from_state=work.row.state, at=now, **changes  # type: ignore[arg-type]
+            unit,
+            work.row.id,
+            work.row.version,
+            state,
+            from_state=work.row.state,
+            at=now,
+            **changes,  # type: ignore[arg-type]
         )
         return replace(
             work.row,

@@ -7,8 +7,9 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
-from gateway.clock import Clock, to_epoch_s
+from gateway.clock import Clock
 from gateway.errors import Conflict, RetryLater
 from gateway.store import jobs
 from gateway.store.jobs import Job
@@ -56,9 +57,9 @@ class JobRunner:
 
     async def _round(self, kinds: tuple[str, ...]) -> None:
         while True:
-            now_s = to_epoch_s(self._clock.now())
+            now = self._clock.now()
             # A read first: an idle gateway must not take the write lock every second.
-            if not await self._store.reader.read(lambda connection: jobs.due(connection, kinds, now_s)):
+            if not await self._store.reader.read(partial(jobs.due, kinds=kinds, now=now)):
                 return
             claimed = await jobs.claim(
                 self._store.recorder, kinds, self._owner, self._clock.now(), lease_s=LEASE_S, limit=AT_ONCE

@@ -10,6 +10,7 @@ from gateway.model.evidence import Linking, PresentedCredential, RemoteInfo
 from gateway.model.ids import EndpointName, ProtocolName
 from gateway.model.keys import ClientKey, KeyToCome, ServerKey
 from gateway.model.names import DistinguishedName, GeneralName
+from gateway.model.reasons import Reason
 
 
 class Operation(StrEnum):
@@ -96,3 +97,14 @@ class CertificatePlan:
     key_usage: tuple[str, ...] = ()
     extended_key_usage: tuple[str, ...] = ()
     extensions: tuple[Extension, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BadMessage:
+    """A message that never became an EnrolmentRequest, to be recorded. ``endpoint`` is as it was asked for."""
+
+    protocol: ProtocolName
+    endpoint: str
+    operation: str
+    reason: Reason
+    remote: RemoteInfo

@@ -51,7 +51,9 @@ class ClientKey:
 
     public_key: PublicKey
     pop: Pop
-    signature_hash: str | None = None  # hash of the CSR's signature, "sha256"; None where the algorithm has none
+    signature_hash: str | None = (
+        None  # hash of the CSR's signature, "sha256"; None where the algorithm has none
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class GeneralName:
 
 @dataclass(frozen=True, slots=True)
 class AttributeTypeAndValue:
-    """One attribute of a distinguished name. ``tag`` is the ASN.1 string tag (12 UTF8String, 19 Printable...)."""
+    """One attribute of a distinguished name. ``tag``: ASN.1 string tag (12 UTF8String, 19 Printable)."""
 
     oid: str
     value: str

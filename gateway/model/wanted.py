@@ -1,4 +1,4 @@
-"""What policy expects of a request, so that advertised equals enforced (RFC 9908, RFC 9810 section 5.3.19.16)."""
+"""What policy expects of a request, advertised as it is enforced (RFC 9908, RFC 9810 5.3.19.16)."""
 
 from __future__ import annotations
 

@@ -65,6 +65,11 @@ def enqueue(
     )
 
 
+def due(connection: Connection, kinds: Sequence[str], now: datetime) -> bool:
+    """Whether there is anything to claim: a read, so that an idle worker never takes the write lock."""
+    return _LEASED.due(connection, kinds=kinds, now_s=to_epoch_s(now))
+
+
 async def claim(
     recorder: Recorder, kinds: Sequence[str], owner: str, now: datetime, *, lease_s: int = 60, limit: int = 10
 ) -> tuple[Job, ...]:

@@ -48,6 +48,17 @@ class LeasedTable:
             ("row_id", "owner", "new_until"),
         )
 
+    def due(self, connection: Connection, *, kinds: Sequence[str], now_s: int) -> bool:
+        """Whether something could be claimed now."""
+        c = self._table.c
+        free = or_(c.state == "ready", c.lease_until < now_s)
+        query = (
+            select(c.pk)
+            .where(text("state IN ('ready', 'running')"), c.run_at <= now_s, c.kind.in_(kinds), free)
+            .limit(1)
+        )
+        return connection.execute(query).first() is not None
+
     def claim(
         self,
         connection: Connection,

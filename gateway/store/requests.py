@@ -22,7 +22,7 @@ from gateway.store.columns import (
     time_column,
 )
 from gateway.store.schema import REQUEST
-from gateway.store.statement import Column, Statement
+from gateway.store.statement import INSERT_RANK, Column, Statement
 from gateway.store.unit import Unit
 
 _CLOSED = frozenset({State.ISSUED, State.REFUSED, State.WITHDRAWN})
@@ -192,6 +192,20 @@ def find_by_correlation(connection: Connection, correlation: str, now_s: int) ->
     return None if row is None else _row(row)
 
 
+def latest_by_correlation(connection: Connection, correlation: str) -> RequestRow | None:
+    """The request that holds this correlation: the open one, else the newest closed one that was not retired."""
+    row = _LATEST.first(connection, correlation=correlation)
+    return None if row is None else _row(row)
+
+
+def retire(unit: Unit, request_id: str) -> None:
+    """Take its correlation from a closed request, so that a new one can have it in the same unit.
+
+    Commit raises Conflict where somebody else did so first.
+    """
+    unit.move(_RETIRE, {"request_id": request_id})
+
+
 def search(
     connection: Connection,
     *,
@@ -266,6 +280,26 @@ _BY_CORRELATION = Statement(
     .order_by(REQUEST.c.closed_at.is_not(None), REQUEST.c.received_at.desc(), REQUEST.c.pk.desc())
     .limit(1),
     ("correlation", "now_s"),
+)
+
+
+_LATEST = Statement(
+    select(*_COLUMNS)
+    .where(REQUEST.c.correlation == bindparam("correlation"))
+    .order_by(REQUEST.c.closed_at.is_not(None), REQUEST.c.received_at.desc(), REQUEST.c.pk.desc())
+    .limit(1),
+    ("correlation",),
+)
+_RETIRE = Statement(
+    update(REQUEST)
+    .where(
+        REQUEST.c.id == bindparam("request_id"),
+        REQUEST.c.correlation.is_not(None),
+        REQUEST.c.closed_at.is_not(None),
+    )
+    .values(correlation=None),
+    ("request_id",),
+    rank=INSERT_RANK - 2,
 )
 
 

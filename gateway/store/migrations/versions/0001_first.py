@@ -98,8 +98,8 @@ def _create_request() -> None:
         "request",
         ["correlation"],
         unique=True,
-        sqlite_where=sa.text("closed_at IS NULL"),
-        postgresql_where=sa.text("closed_at IS NULL"),
+        sqlite_where=sa.text("closed_at IS NULL OR state = 'issued'"),
+        postgresql_where=sa.text("closed_at IS NULL OR state = 'issued'"),
     )
     op.create_index(
         "request_open_state",

@@ -1,0 +1,90 @@
+"""``pkigate serve``: lock, prepare, bind, fork, tell people, restart what dies, drain (docs/operations.md)."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Sequence
+
+from gateway import __version__, quickstart
+from gateway.composition.addresses import Addresses, listener_specs, settle_addresses
+from gateway.composition.preparation import Prepared, prepare_in_child
+from gateway.composition.tls_identity import TlsIdentity
+from gateway.composition.worker import Worker
+from gateway.config import Config
+from gateway.datadir import DataDirectory, prepare, supervisor_lock
+from gateway.http.listener import ListenerSpec
+from gateway.http.listeners import bind
+from gateway.http.log import configure_logging
+from gateway.http.metrics import clear_metrics_directory
+from gateway.http.supervisor import Supervisor
+from gateway.plugins import Plugins, load_plugins
+
+
+def run(config: Config) -> int:
+    """Serve until SIGTERM; gives the exit code. Raises ConfigurationError and SecretUnavailable at the start."""
+    configure_logging(level=config.logging.level, style=config.logging.format, threaded=False)
+    data = prepare(config.data_directory)
+    with supervisor_lock(data):
+        quickstart.remove(data.quickstart_file)
+        plugins = load_plugins()
+        addresses = settle_addresses(config, data)
+        identity = TlsIdentity(config, data)
+        specs = listener_specs(config, addresses, identity.load)
+        listening = _bind_all(specs)
+        prepared = prepare_in_child(config, data, addresses, plugins)
+        clear_metrics_directory(data.metrics)
+        supervisor = Supervisor(
+            config.worker_count,
+            lambda slot, ready: _work(slot, ready, config, data, addresses, plugins, listening),
+            sockets=[sock for _, sock in listening],
+            on_all_ready=lambda: _announce(config, data, addresses, prepared),
+        )
+        try:
+            return supervisor.run()
+        finally:
+            quickstart.remove(data.quickstart_file)
+
+
+def _bind_all(specs: Sequence[ListenerSpec]) -> list[tuple[ListenerSpec, socket.socket]]:
+    return [(spec, bind(spec)) for spec in specs]
+
+
+def _work(
+    slot: int,
+    ready: Callable[[], None],
+    config: Config,
+    data: DataDirectory,
+    addresses: Addresses,
+    plugins: Plugins,
+    listening: Sequence[tuple[ListenerSpec, socket.socket]],
+) -> int:
+    import uvloop
+
+    worker = Worker(slot, config, data, addresses, plugins)
+    uvloop.run(worker.run(listening, ready))
+    return 0
+
+
+def _announce(config: Config, data: DataDirectory, addresses: Addresses, prepared: Prepared) -> None:
+    est = None
+    if prepared.est_demo and addresses.https is not None:
+        est = quickstart.EstAccess(
+            url=f"{addresses.https}/.well-known/est",
+            user=quickstart.EST_DEMO_USER,
+            password=quickstart.demo_secret(data.server_key(), "est"),
+        )
+    told = quickstart.QuickStart(
+        https=addresses.https,
+        http=addresses.http,
+        root_pem=data.path / "root.pem",
+        issuing=prepared.issuing,
+        crl=prepared.crl,
+        est=est,
+    )
+    quickstart.write(data.quickstart_file, told)
+    text = quickstart.banner(
+        told, quickstart_file=data.quickstart_file, data_directory=config.data_directory, version=__version__
+    )
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

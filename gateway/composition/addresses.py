@@ -1,0 +1,102 @@
+"""From configured listeners to specs, ports and the URLs that are written into certificates."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ca_backend.api import PublishedUrls
+from gateway.config import Config, Listener
+from gateway.datadir import DataDirectory, settle_ports
+from gateway.http.listener import (
+    CertificateHeader,
+    ClientCertificateMode,
+    HttpLimits,
+    ListenerSpec,
+    TlsCredentials,
+    TlsSettings,
+)
+from gateway.http.metrics import METRICS_SERVICE
+
+METRICS_LISTENER = "metrics"
+_FLAGS = {"https": "--https-port", "http": "--http-port", METRICS_LISTENER: "--metrics-port"}
+LoadCredentials = Callable[[Listener], TlsCredentials]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where this gateway can be reached; ``ports`` by listener name, base URLs without a slash at the end."""
+
+    ports: Mapping[str, int]
+    https: str | None
+    http: str | None
+
+    def urls(self, ca_name: str) -> PublishedUrls:
+        """What is written into the certificates of one CA: plain HTTP, since relying parties fetch it."""
+        base = self.http or self.https or ""
+        return PublishedUrls(
+            crl=f"{base}/crl/{ca_name}.crl",
+            ca_issuers=f"{base}/ca/{ca_name}.cer",
+            ocsp=f"{base}/ocsp/{ca_name}",
+        )
+
+
+def settle_addresses(config: Config, data: DataDirectory) -> Addresses:
+    """Settle every port (0 picks one once) and the base URLs."""
+    wanted = {listener.name: (listener.address, listener.port) for listener in config.listeners}
+    if config.metrics.enabled:
+        wanted[METRICS_LISTENER] = (config.metrics.address, config.metrics.port)
+    ports = settle_ports(data, wanted)
+    return Addresses(ports, _base_url(config, ports, plain=False), _base_url(config, ports, plain=True))
+
+
+def _base_url(config: Config, ports: Mapping[str, int], *, plain: bool) -> str | None:
+    scheme = "http" if plain else "https"
+    for url in config.public_urls:
+        if url.startswith(f"{scheme}://"):
+            return url
+    for listener in config.listeners:
+        if listener.plain is plain:
+            return f"{scheme}://{_host(listener.address)}:{ports[listener.name]}"
+    return None
+
+
+def _host(address: str) -> str:
+    parsed = ipaddress.ip_address(address)
+    if parsed.is_unspecified:
+        return socket.gethostname()
+    if parsed.is_loopback and str(parsed) in {"127.0.0.1", "::1"}:
+        return "localhost"
+    return f"[{parsed}]" if parsed.version == 6 else str(parsed)
+
+
+def listener_specs(config: Config, addresses: Addresses, load: LoadCredentials) -> tuple[ListenerSpec, ...]:
+    """One spec per listener, metrics last."""
+    specs = [_spec(config, listener, addresses.ports[listener.name], load) for listener in config.listeners]
+    if config.metrics.enabled:
+        specs.append(
+            ListenerSpec(
+                METRICS_LISTENER,
+                config.metrics.address,
+                addresses.ports[METRICS_LISTENER],
+                frozenset((METRICS_SERVICE,)),
+                flag=_FLAGS[METRICS_LISTENER],
+            )
+        )
+    return tuple(specs)
+
+
+def _spec(config: Config, listener: Listener, port: int, load: LoadCredentials) -> ListenerSpec:
+    return ListenerSpec(
+        name=listener.name,
+        address=listener.address,
+        port=port,
+        serves=frozenset(listener.serves),
+        tls=None if listener.plain else TlsSettings(load=lambda: load(listener)),
+        client_certificate=ClientCertificateMode(listener.client_certificate.value),
+        client_certificate_header=CertificateHeader(listener.client_certificate_header.value),
+        limits=HttpLimits(connections=config.limits.connections),
+        flag=_FLAGS.get(listener.name, ""),
+    )

@@ -1,0 +1,177 @@
+"""What must be there before workers start, done in a child process so that the supervisor stays without
+threads, event loop and database (decisions: "Processes")."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ca_backend.api import CanSignCrl
+from gateway.authn.secrets import machine_verifier
+from gateway.clock import Clock, SystemClock
+from gateway.composition.addresses import Addresses
+from gateway.composition.parts import BackendOpener, read_bundle, root_pem_path, signing_backend
+from gateway.composition.tls_identity import TlsIdentity
+from gateway.config import Config
+from gateway.datadir import DataDirectory
+from gateway.durable_file import write_durably
+from gateway.enrolment.backends import BackendSet
+from gateway.errors import ConfigurationError, Conflict, GatewayError
+from gateway.model.evidence import BASIC
+from gateway.model.ids import new_id
+from gateway.pki.certificate import parse_certificate
+from gateway.plugins import Plugins
+from gateway.policy.rules import Bundle
+from gateway.quickstart import EST_DEMO_USER, demo_secret, demo_wanted
+from gateway.store import bundles, credentials
+from gateway.store.bundles import BundleRow
+from gateway.store.credentials import CredentialRow
+from gateway.store.migrate import migrate
+from gateway.store.store import Store
+from gateway.store.unit import AuditEvent, Unit
+
+EXIT_REFUSED = 1
+DEMO_SOURCE = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the supervisor tells people. ``issuing`` describes the issuing CA; ``crl`` is its CRL's URL."""
+
+    issuing: Mapping[str, str]
+    crl: str | None
+    est_demo: bool
+
+
+def prepare_in_child(config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins) -> Prepared:
+    """Run ``_prepare`` in a child process and take its result. Raises ConfigurationError with its words."""
+    read_fd, write_fd = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_fd)
+        code = EXIT_REFUSED
+        try:
+            said: dict[str, object] = {"prepared": asdict(_prepare(config, data, addresses, plugins))}
+            code = 0
+        except GatewayError as error:
+            detail = f" ({error.detail})" if error.detail else ""
+            said = {"error": f"{error}{detail}"}
+        except BaseException as error:  # noqa: BLE001 - the last place of this process
+            import traceback
+
+            traceback.print_exc()
+            said = {"error": f"{type(error).__name__}: {error}"}
+        os.write(write_fd, json.dumps(said).encode())
+        os._exit(code)
+    os.close(write_fd)
+    with os.fdopen(read_fd, "rb") as stream:
+        text = stream.read()
+    os.waitpid(pid, 0)
+    result = json.loads(text or b'{"error": "the preparation was ended by a signal"}')
+    if "error" in result:
+        raise ConfigurationError(result["error"])
+    return Prepared(**result["prepared"])
+
+
+def _prepare(config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins) -> Prepared:
+    clock = SystemClock()
+    with_demo = demo_wanted(config.demo_credentials, config.addresses)
+    migrate(config.database_url)
+    bundle = read_bundle(config, plugins)
+    opener = BackendOpener(config, data, addresses, plugins)
+    opener.initialise(bundle)
+    backends = opener.open(bundle)
+    with Store(config.database_url, clock=clock) as store:
+        _record_bundle(store, bundle, clock)
+        _settle_demo(store, data, clock, wanted=with_demo and ("est", "default") in bundle.endpoints)
+        asyncio.run(_certificates(config, data, backends, store, clock))
+    issuing, crl = _publish(data, backends, addresses)
+    return Prepared(issuing, crl, with_demo and ("est", "default") in bundle.endpoints)
+
+
+async def _certificates(
+    config: Config, data: DataDirectory, backends: BackendSet, store: Store, clock: Clock
+) -> None:
+    identity = TlsIdentity(config, data)
+    if any(listener.tls == "auto" for listener in config.listeners) and identity.due(clock):
+        await identity.issue(signing_backend(backends), backends, store, clock)
+    await backends.aclose()
+
+
+def _publish(
+    data: DataDirectory, backends: BackendSet, addresses: Addresses
+) -> tuple[dict[str, str], str | None]:
+    """Put the root certificate where people find it; describe the issuing CA."""
+    for name in backends.names():
+        backend = backends.get(name)
+        if isinstance(backend, CanSignCrl):
+            authorities = backend.authorities()
+            issuing, root = authorities[0], authorities[-1]
+            parsed = parse_certificate(issuing.certificate_der)
+            pem_path = data.path / f"{issuing.name}.pem"
+            for path, certificate_der in (
+                (root_pem_path(data), root.certificate_der),
+                (pem_path, issuing.certificate_der),
+            ):
+                pem = x509.load_der_x509_certificate(certificate_der).public_bytes(Encoding.PEM)
+                if not path.exists() or path.read_bytes() != pem:
+                    write_durably(path, pem, mode=0o644)
+            described = {
+                "name": issuing.name,
+                "subject": str(parsed.subject),
+                "sha256": parsed.sha256,
+                "pem": str(pem_path),
+            }
+            return described, addresses.urls(issuing.name).crl
+    return {}, None
+
+
+def _record_bundle(store: Store, bundle: Bundle, clock: Clock) -> None:
+    unit = Unit()
+    known = store.reader.read_blocking(lambda connection: bundles.get(connection, bundle.sha256))
+    if known is None:
+        bundles.insert(unit, BundleRow(bundle.sha256, bundle.documents_json, "files", clock.now()))
+        unit.audit(AuditEvent("system", "policy.activate", bundle.sha256))
+    try:
+        store.recorder.commit_blocking(unit)
+    except Conflict:
+        return  # another gateway on the same database recorded it just now
+
+
+def _settle_demo(store: Store, data: DataDirectory, clock: Clock, *, wanted: bool) -> None:
+    """Make the demo credential if it is wanted, revoke it if it is not. It is the same at every start."""
+    verifier = machine_verifier(data.server_key(), demo_secret(data.server_key(), "est"))
+    known = store.reader.read_blocking(
+        lambda connection: credentials.by_name(connection, BASIC, EST_DEMO_USER)
+    )
+    unit, now = Unit(), clock.now()
+    fits = known is not None and known.source == DEMO_SOURCE and known.verifier == verifier
+    if known is not None and known.source == DEMO_SOURCE and not (wanted and fits):
+        credentials.revoke(unit, known.id, now)
+        unit.audit(AuditEvent("system", "credential.revoke", known.id, details={"name": known.name}))
+        known = None
+    if wanted and known is None:
+        row = CredentialRow(
+            id=new_id(),
+            kind=BASIC,
+            name=EST_DEMO_USER,
+            created_at=now,
+            protocol="est",
+            verifier=verifier,
+            source=DEMO_SOURCE,
+        )
+        credentials.insert(unit, row)
+        unit.audit(AuditEvent("system", "credential.add", row.id, details={"name": row.name}))
+    try:
+        store.recorder.commit_blocking(unit)
+    except Conflict:
+        return  # another gateway on the same database did the same at this moment

@@ -1,0 +1,173 @@
+"""The gateway's own TLS certificate: issued by the embedded CA, recorded like every other, renewed in time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ca_backend.api import CaIssued, IssuanceOrder
+from gateway.clock import Clock
+from gateway.config import Config, Listener, TlsFiles
+from gateway.datadir import DataDirectory, resolve_secret
+from gateway.durable_file import write_durably
+from gateway.enrolment.backends import BackendSet
+from gateway.errors import ConfigurationError, MalformedMessage, SecretUnavailable
+from gateway.http.listener import TlsCredentials
+from gateway.model.certificate import CertificateRecord
+from gateway.model.enrolment import CertificatePlan
+from gateway.model.ids import new_id
+from gateway.model.names import CN_OID, AttributeTypeAndValue, DistinguishedName, GeneralName
+from gateway.pki.certificate import ParsedCertificate, parse_certificate
+from gateway.pki.keyfile import KeyKind, create_key, load_signer, private_key_for_tls
+from gateway.pki.names import dns_name, ip_address_name
+from gateway.store import certificates
+from gateway.store.store import Store
+from gateway.store.unit import AuditEvent, Unit
+
+LIFETIME = timedelta(days=90)
+BACKDATE = timedelta(hours=1)
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+
+
+class TlsIdentity:
+    """Key and certificate under ``DATA/tls``; used by every listener with ``tls: auto``."""
+
+    def __init__(self, config: Config, data: DataDirectory) -> None:
+        self._config = config
+        self._key = data.path / "tls" / "server.key.pem"
+        self._certificate = data.path / "tls" / "server.pem"
+        self._data = data
+
+    def passphrase(self) -> bytes:
+        """Raises SecretUnavailable."""
+        reference = self._config.passphrase or f"file:{self._data.passphrase_file}"
+        return resolve_secret(reference, self._data.path)
+
+    def load(self, listener: Listener) -> TlsCredentials:
+        """Read what a listener presents. Raises ConfigurationError or SecretUnavailable."""
+        if isinstance(listener.tls, TlsFiles):
+            return _from_files(listener.tls, self._data.path)
+        key = private_key_for_tls(self._key, self.passphrase())
+        chain = tuple(x509.load_pem_x509_certificates(self._certificate.read_bytes()))
+        return TlsCredentials(chain, key)  # type: ignore[arg-type]  # a kind that TLS can use
+
+    def due(self, clock: Clock) -> bool:
+        """Whether a new certificate is needed: none yet, under a third of its life left, other names."""
+        current = self._current()
+        if current is None:
+            return True
+        left = current.not_after - clock.now()
+        if left < (current.not_after - current.not_before) / 3:
+            return True
+        wanted = {(name.kind, name.value) for name in self._names()}
+        return wanted != {(name.kind, name.value) for name in current.sans}
+
+    async def issue(self, backend: str, backends: BackendSet, store: Store, clock: Clock) -> None:
+        """Have a certificate issued, record it, then put it in place."""
+        self._key.parent.mkdir(mode=0o700, exist_ok=True)
+        passphrase = self.passphrase()
+        if not self._key.exists():
+            create_key(KeyKind.EC_P256, self._key, passphrase)
+        signer = load_signer(self._key, passphrase)
+        now, names = clock.now(), self._names()
+        issuer = await backends.issuer(backend)
+        plan = CertificatePlan(
+            subject=DistinguishedName(((AttributeTypeAndValue(CN_OID, names[0].value[:64]),),)),
+            sans=names,
+            spki_der=signer.public_key.spki_der,
+            not_before=now - BACKDATE,
+            not_after=min(now + LIFETIME, issuer.not_after),
+            key_usage=("digitalSignature",),
+            extended_key_usage=(SERVER_AUTH,),
+        )
+        order_id = new_id()
+        answer = await backends.get(backend).issue(IssuanceOrder(order_id, plan))
+        if not isinstance(answer, CaIssued):
+            raise ConfigurationError(
+                f"the CA {backend!r} gave no certificate for the gateway's listeners: {answer}"
+            )
+        await _record(store, order_id, backend, answer, issuer.certificate.spki_sha256)
+        pem = b"".join(
+            x509.load_der_x509_certificate(certificate_der).public_bytes(Encoding.PEM)
+            for certificate_der in (answer.certificate_der, *answer.chain_der[:-1])
+        )
+        await asyncio.to_thread(write_durably, self._certificate, pem, mode=0o644)
+
+    def _current(self) -> ParsedCertificate | None:
+        try:
+            pem = self._certificate.read_bytes()
+            return parse_certificate(x509.load_pem_x509_certificates(pem)[0].public_bytes(Encoding.DER))
+        except (OSError, ValueError, MalformedMessage):
+            return None
+
+    def _names(self) -> tuple[GeneralName, ...]:
+        names: list[GeneralName] = []
+        for text in self._config.tls_names():
+            try:
+                names.append(ip_address_name(text))
+            except MalformedMessage:
+                names.append(dns_name(text))
+        return tuple(names)
+
+
+async def _record(
+    store: Store, order_id: str, backend: str, answer: CaIssued, issuer_key_sha256: str
+) -> None:
+    issued = parse_certificate(answer.certificate_der)
+    unit = Unit()
+    certificates.insert(
+        unit,
+        CertificateRecord(
+            sha256=issued.sha256,
+            issuer_key_sha256=issuer_key_sha256,
+            serial_hex=f"{issued.serial:x}",
+            subject=str(issued.subject),
+            sans=tuple(str(name) for name in issued.sans),
+            spki_sha256=issued.spki_sha256,
+            not_before=issued.not_before,
+            not_after=issued.not_after,
+            certificate_der=answer.certificate_der,
+            chain_sha256=certificates.chain_sha256(answer.chain_der),
+            request_id=order_id,
+            protocol="internal",
+            endpoint="tls",
+            identity="system",
+            policy="",
+            bundle_sha256="",
+            backend=backend,
+        ),
+        answer.chain_der,
+    )
+    unit.audit(
+        AuditEvent(
+            "system",
+            "certificate.issue",
+            order_id,
+            details={"serial": f"{issued.serial:x}", "sha256": issued.sha256, "for": "listeners"},
+        )
+    )
+    await store.recorder.commit(unit)
+
+
+def _from_files(files: TlsFiles, base: Path) -> TlsCredentials:
+    try:
+        chain = tuple(x509.load_pem_x509_certificates(files.certificate.read_bytes()))
+    except (OSError, ValueError) as exc:
+        raise ConfigurationError(
+            f"{files.certificate}: cannot be read as PEM certificates: {exc}; put the listener's first"
+        ) from exc
+    passphrase = resolve_secret(files.passphrase, base) if files.passphrase else None
+    return TlsCredentials(chain, _load_key(files.key, passphrase))
+
+
+def _load_key(path: Path, passphrase: bytes | None):  # type: ignore[no-untyped-def]
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        return load_pem_private_key(path.read_bytes(), passphrase)
+    except (OSError, ValueError, TypeError) as exc:
+        raise SecretUnavailable(f"{path}: cannot be read as a private key: {exc}") from exc
