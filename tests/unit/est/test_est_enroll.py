@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from dataclasses import replace
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, Overloaded, StoreUnavailable
 from gateway.est import codec
@@ -382,3 +385,16 @@ async def test_user_agent_is_cut_for_the_record() -> None:
     house = House(answer=issued())
     await house.send(replace(http_request(body=BODY, headers={"user-agent": "x" * 9000})))
     assert len(house.submitted[0].remote.user_agent) == 200
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_damaged_csr_is_answered_with_400_or_taken_never_a_fault(data: st.DataObject) -> None:
+    octets = bytearray(CSR)
+    for _ in range(data.draw(st.integers(1, 3))):
+        octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.one_of(st.none(), st.integers(0, len(octets))))
+    house = House(answer=issued())
+    response = asyncio.run(house.send(http_request(body=base64.b64encode(bytes(octets[:cut])))))
+    assert response.status == (200 if bytes(octets[:cut]) == CSR else 400)
+    assert len(house.submitted) + len(house.bad) == 1
