@@ -29,14 +29,16 @@ class EmbeddedOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     organization: str = Field(
-        "pkigate", min_length=1, max_length=64, description="O= of the CA certificates' subjects."
+        default="pkigate", min_length=1, max_length=64, description="O= of the CA certificates' subjects."
     )
     root_key: KeyKind = Field(
-        KeyKind.RSA_3072, description="Kind of the root's key; RSA since every device can check it."
+        default=KeyKind.RSA_3072, description="Kind of the root's key; RSA since every device can check it."
     )
-    root_validity_years: int = Field(20, ge=1, le=100, description="Lifetime of the root certificate.")
+    root_validity_years: int = Field(
+        default=20, ge=1, le=100, description="Lifetime of the root certificate."
+    )
     issuing_validity_years: int = Field(
-        10, ge=1, le=100, description="Lifetime of an issuing CA's certificate."
+        default=10, ge=1, le=100, description="Lifetime of an issuing CA's certificate."
     )
     issuing: tuple[IssuingCaOptions, ...] = Field(
         default=(IssuingCaOptions(name="issuing"),),
@@ -44,10 +46,11 @@ class EmbeddedOptions(BaseModel):
         description="The issuing CAs. One that is added later is made at the next start.",
     )
     default_issuing: str | None = Field(
-        None, description="The issuing CA for routes that name no profile; without it the first of the list."
+        default=None,
+        description="The issuing CA for routes that name no profile; without it the first of the list.",
     )
     passphrase: str | None = Field(
-        None,
+        default=None,
         description="Reference (file:, env:, cred:) of the passphrase of this CA's keys; "
         "without it the gateway's own passphrase is used.",
     )

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, rsa
 from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import AuthorityInformationAccessOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -184,8 +185,8 @@ def built(
                 [
                     x509.AccessDescription(method, x509.UniformResourceIdentifier(where))
                     for method, where in (
-                        (x509.AuthorityInformationAccessOID.OCSP, address.ocsp),
-                        (x509.AuthorityInformationAccessOID.CA_ISSUERS, address.ca_issuers),
+                        (AuthorityInformationAccessOID.OCSP, address.ocsp),
+                        (AuthorityInformationAccessOID.CA_ISSUERS, address.ca_issuers),
                     )
                 ]
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -46,12 +47,17 @@ class SampleCa:
             self._process = None
 
     def call(self, operation: str, **message: Any) -> dict[str, Any]:
-        from pkigate_sample.wire import call  # installed beside the gateway: see its README
+        """Send a message to the CA itself, from code that runs no event loop."""
+        return asyncio.run(self.acall(operation, **message))
 
-        return asyncio.run(call(self.address, {"op": operation, **message}))
+    async def acall(self, operation: str, **message: Any) -> dict[str, Any]:
+        wire = importlib.import_module("pkigate_sample.wire")  # installed beside the gateway: see its README
+        answer: dict[str, Any] = await wire.call(self.address, {"op": operation, **message})
+        return answer
 
-    def switch(self, **switches: object) -> None:
-        assert self.call("control", switches=switches) == {"status": "ok"}
+    async def aswitch(self, **switches: object) -> None:
+        """Set the CA's switches while it runs."""
+        assert await self.acall("control", switches=switches) == {"status": "ok"}
 
     def backend(self, **options: object) -> CaBackend:
         """A backend of the plug-in that the entry point ``sample-remote`` names."""

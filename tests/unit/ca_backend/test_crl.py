@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ca_backend.api import CrlRequest
 from ca_backend.embedded.backend import EmbeddedBackend
@@ -99,7 +100,9 @@ async def test_root_signs_its_own_crl(tmp_path: Path) -> None:
     crl = x509.load_der_x509_crl(await backend.sign_crl(request(ca_name=root.name)))
     issuer = x509.load_der_x509_certificate(root.certificate_der)
     assert crl.issuer == issuer.subject
-    assert crl.is_signature_valid(issuer.public_key())
+    key = issuer.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert crl.is_signature_valid(key)
 
 
 async def test_crl_of_an_unknown_ca_is_refused(tmp_path: Path) -> None:

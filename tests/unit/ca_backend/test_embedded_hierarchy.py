@@ -253,7 +253,7 @@ def test_wrong_options_are_refused_with_what_is_wrong(wrong: dict[str, object], 
 async def test_plan_that_no_certificate_can_be_is_refused(
     changes: dict[str, object], code: str, tmp_path: Path
 ) -> None:
-    answer = await embedded_ca.opened(tmp_path).issue(make_order(**changes))
+    answer = await embedded_ca.opened(tmp_path).issue(make_order("device-1.test", **changes))
     assert isinstance(answer, CaRefused)
     assert answer.code == code
 

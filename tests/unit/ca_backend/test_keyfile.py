@@ -6,6 +6,7 @@ import pickle
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -55,7 +56,7 @@ def test_algorithm_identifier_is_the_one_that_a_certificate_builder_writes(
 ) -> None:
     signer = create_key(kind, tmp_path / "key.pem", PASSPHRASE)
     private_key = private_key_for_tls(tmp_path / "key.pem", PASSPHRASE)
-    hash_ = {"P-256": hashes.SHA256(), "P-384": hashes.SHA384(), "P-521": hashes.SHA512()}.get(
+    hash_: Any = {"P-256": hashes.SHA256(), "P-384": hashes.SHA384(), "P-521": hashes.SHA512()}.get(
         signer.public_key.curve or "", hashes.SHA256() if kind.startswith("rsa") else None
     )
     csr = x509.CertificateSigningRequestBuilder(x509.Name([])).sign(private_key, hash_)
