@@ -88,6 +88,7 @@ class BatchWriter:
         """Run ``work`` and COMMIT; repeat what passes by itself while nothing can be recorded."""
         reconnected = False
         for attempt in range(_ATTEMPTS):
+            was_connected = self._kept is not None
             try:
                 return self._transaction(work)
             except _TransactionGoneError as exc:
@@ -100,7 +101,7 @@ class BatchWriter:
                     continue
                 if fault is not Fault.UNAVAILABLE:
                     raise error_for(fault, exc) from exc
-                lost = self._kept is not None and _is_lost(self._kept)
+                lost = was_connected and (self._kept is None or _is_lost(self._kept))
                 self._drop()
                 if not lost or reconnected:
                     raise error_for(fault, exc) from exc

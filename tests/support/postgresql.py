@@ -47,7 +47,7 @@ class PostgresqlServer:
     def restart(self) -> None:
         """Start the postmaster and wait until it answers; also after ``crash``."""
         options = (
-            f"-c port={self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self._directory} "
+            f"-c port={self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= "
             "-c fsync=on -c max_connections=60 -c log_min_messages=warning"
         )
         log = str(self._cluster / "server.log")
@@ -72,6 +72,7 @@ class PostgresqlServer:
         """Kill the postmaster with SIGKILL and wait until its children are gone too."""
         pid = self.pid
         assert pid is not None
+        os.kill(pid, signal.SIGSTOP)  # or it makes another child while we list them
         children = _children(pid)
         os.kill(pid, signal.SIGKILL)
         # Without their postmaster the others end by themselves within seconds; a crash does not wait.
@@ -138,7 +139,9 @@ class PostgresqlServer:
             output.seek(0)
             text = output.read()
         if done.returncode != 0:
-            raise RuntimeError(f"{program} failed ({done.returncode}): {text}")
+            log = self._cluster / "server.log"
+            tail = log.read_text()[-2000:] if log.exists() else ""
+            raise RuntimeError(f"{program} failed ({done.returncode}): {text}{tail}")
         return text
 
     def __enter__(self) -> PostgresqlServer:

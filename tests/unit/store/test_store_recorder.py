@@ -234,7 +234,12 @@ async def test_cancelled_caller_does_not_disturb_the_others(store: Store) -> Non
     release()
     await release.task  # type: ignore[attr-defined]
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(result) for result in results] == [type(None), asyncio.CancelledError, type(None), type(None)]
+    assert [type(result) for result in results] == [
+        type(None),
+        asyncio.CancelledError,
+        type(None),
+        type(None),
+    ]
 
 
 async def test_function_that_fails_in_the_recorder_leaves_it_working(store: Store) -> None:

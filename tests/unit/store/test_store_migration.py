@@ -1,0 +1,144 @@
+"""Migrations on both databases, alone and at the same time, and what the engines refuse."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from gateway.errors import ConfigurationError, GatewayError, StoreUnavailable
+from gateway.store.engine import open_engine, open_read_engine
+from gateway.store.migrate import CURRENT_REVISION, migrate, schema_version
+from gateway.store.schema import METADATA
+from gateway.store.store import Store
+from tests.unit.store.samples import request_unit
+
+
+def test_migrate_brings_an_empty_database_to_the_current_revision_and_is_repeatable(
+    empty_database: str,
+) -> None:
+    assert schema_version(empty_database) is None
+    migrate(empty_database)
+    migrate(empty_database)
+    assert schema_version(empty_database) == CURRENT_REVISION
+
+
+def test_migrated_schema_equals_the_tables_of_the_code(database: str) -> None:
+    engine = open_engine(database)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        found = inspect(connection)
+        for table in METADATA.tables.values():
+            names = {index["name"] for index in found.get_indexes(table.name)}
+            assert {index.name for index in table.indexes} <= names
+    engine.dispose()
+
+
+def test_partial_indexes_are_partial_in_the_database(database: str) -> None:
+    query = (
+        "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND sql LIKE '% WHERE %'"
+        if database.startswith("sqlite")
+        else "SELECT count(*) FROM pg_indexes WHERE schemaname = 'public' AND indexdef LIKE '%% WHERE %%'"
+    )
+    engine = open_engine(database)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(query).scalar_one() == 8
+    engine.dispose()
+
+
+def test_known_revision_is_the_newest_script() -> None:
+    config = Config()
+    config.set_main_option("script_location", "gateway.store:migrations")
+    assert ScriptDirectory.from_config(config).get_current_head() == CURRENT_REVISION
+
+
+def test_downgrade_removes_every_table_and_upgrade_makes_them_again(database: str) -> None:
+    engine = open_engine(database)
+    with engine.connect() as connection, connection.begin():
+        config = Config()
+        config.set_main_option("script_location", "gateway.store:migrations")
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        assert set(inspect(connection).get_table_names()) == {"alembic_version"}
+    engine.dispose()
+    migrate(database)
+    with Store(database) as store:
+        store.recorder.commit_blocking(request_unit()[0])
+
+
+def test_gateways_that_start_at_once_on_one_empty_database_all_succeed(empty_database: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=migrate, args=(empty_database,)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert schema_version(empty_database) == CURRENT_REVISION
+
+
+def test_database_of_a_newer_version_is_refused_in_words(database: str) -> None:
+    engine = open_engine(database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    with pytest.raises(ConfigurationError, match="9999"):
+        migrate(database)
+
+
+def test_failed_migration_leaves_nothing_behind(empty_database: str) -> None:
+    engine = open_engine(empty_database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE setting (x INTEGER)")  # in the way of the last step
+    with pytest.raises(GatewayError):
+        migrate(empty_database)
+    with engine.connect() as connection:
+        assert set(inspect(connection).get_table_names()) == {"setting"}
+    engine.dispose()
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "mysql://x/y", "sqlite://", "sqlite:///:memory:"])
+def test_url_that_cannot_be_served_is_a_configuration_error(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="sqlite:"):
+        open_engine(url)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_every_spelling_of_postgresql_uses_psycopg(scheme: str) -> None:
+    engine = open_engine(f"{scheme}://u@127.0.0.1/x")
+    assert engine.dialect.driver == "psycopg"
+    engine.dispose()
+
+
+def test_missing_psycopg_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigurationError, match=r"pip install pkigate\[postgresql\]"):
+        open_engine("postgresql://u@127.0.0.1/x")
+
+
+def test_unreachable_database_is_unavailable(tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/missing/gateway.db", "postgresql://u@127.0.0.1:1/x"):
+        with pytest.raises(StoreUnavailable):
+            migrate(url)
+
+
+def test_sqlite_writer_is_durable_and_its_reader_cannot_write(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/gateway.db"
+    migrate(url)
+    writer, reader = open_engine(url), open_read_engine(url)
+    with writer.connect() as connection:
+        for pragma, wanted in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
+            assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar_one() == wanted
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 10_000
+    with reader.connect() as connection, pytest.raises(Exception, match="readonly"):
+        connection.exec_driver_sql("DELETE FROM audit_head")
+    writer.dispose()
+    reader.dispose()
