@@ -38,7 +38,6 @@ def serve(
     ] = None,
 ) -> None:
     """Start the gateway; the first start creates keys, CA, database and policies in the data directory."""
-    from gateway.app import run
     from gateway.config import Flags, load, unknown_variables
 
     flags = Flags(
@@ -54,4 +53,8 @@ def serve(
     configuration = load(config_file, flags=flags, environment=os.environ)
     for report in unknown_variables(os.environ):
         note(f"warning: {report}")
+
+    # Only now: the web server and the database take half a second to import, a mistake should not.
+    from gateway.app import run
+
     raise typer.Exit(run(configuration))

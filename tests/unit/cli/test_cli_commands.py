@@ -1,0 +1,211 @@
+"""The command line as processes: exit codes, one line per error, what is imported, completion."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import __version__
+from gateway.datadir import DataDirectory
+
+Run = Callable[..., Any]
+HEAVY = ("alembic", "fastapi", "sqlalchemy", "uvicorn", "uvloop")
+
+
+def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the real entry point as a process."""
+    return subprocess.run(
+        [sys.executable, "-m", "gateway.cli.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: value for name, value in os.environ.items() if not name.startswith("PKIGATE_")}
+        | environment,
+        timeout=50,
+    )
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The heavy packages that a command imports."""
+    script = (
+        "import sys; from gateway.cli.main import main\n"
+        f"sys.argv = {['pkigate', *arguments]!r}\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print('modules:', *sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    modules = ended.stdout.rpartition("modules:")[2].split()
+    return {module.partition(".")[0] for module in modules}
+
+
+def test_version_is_printed_in_words_and_as_json() -> None:
+    assert process("version").stdout == f"pkigate {__version__}\n"
+    assert process("--version").stdout == f"pkigate {__version__}\n"
+    assert json.loads(process("version", "--json").stdout) == {"name": "pkigate", "version": __version__}
+
+
+def test_version_imports_nothing_but_itself() -> None:
+    assert not imported_by("version") & {*HEAVY, "typer", "pydantic", "rich"}
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("config", "schema"), ("serve", "--help")])
+def test_light_command_imports_neither_database_nor_web_server(arguments: tuple[str, ...]) -> None:
+    assert not imported_by(*arguments) & set(HEAVY)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_offers_the_nouns(shell: str) -> None:
+    ended = process(
+        _PKIGATE_COMPLETE=f"complete_{shell}",
+        COMP_WORDS="pkigate cr",
+        COMP_CWORD="1",
+        _TYPER_COMPLETE_ARGS="pkigate cr",
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
+    )
+    assert "credential" in ended.stdout
+    assert "request" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("cert", "list", "--nonsense"), ("cert", "list", "--limit", "0")]
+)
+def test_wrong_command_line_ends_with_the_usage_code(arguments: tuple[str, ...]) -> None:
+    ended = process(*arguments)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "Error: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_database_out_of_reach_ends_with_the_code_for_unavailable_in_one_line(data: DataDirectory) -> None:
+    ended = process(
+        "cert", "list", "--data-dir", data.path, PKIGATE_DATABASE_URL="postgresql://127.0.0.1:1/none"
+    )
+    assert (ended.returncode, ended.stdout) == (4, "")
+    assert ended.stderr.count("\n") == 1, ended.stderr
+
+
+def test_file_that_is_no_database_ends_in_one_line(on_data: Run, data: DataDirectory) -> None:
+    for file in data.path.glob("pkigate.sqlite3*"):
+        file.write_bytes(b"no database" * 1000)
+    ended = on_data("cert", "list")
+    assert (ended.code, ended.out) in {(1, ""), (4, "")}
+    assert ended.err.count("\n") == 1, ended.err
+
+
+def test_missing_data_directory_is_not_created_by_a_look(pkigate: Run, tmp_path: Path) -> None:
+    ended = pkigate("cert", "list", "--data-dir", tmp_path / "absent")
+    assert (ended.code, "no gateway was started here yet" in ended.err) == (1, True)
+    assert not (tmp_path / "absent").exists()
+
+
+def test_missing_database_is_not_created_by_a_look(on_data: Run, data: DataDirectory) -> None:
+    (data.path / "pkigate.sqlite3").unlink()
+    ended = on_data("audit", "verify")
+    assert (ended.code, "does not exist yet" in ended.err) == (1, True)
+    assert not (data.path / "pkigate.sqlite3").exists()
+
+
+def test_migration_creates_the_database_once_and_tells_its_version(pkigate: Run, tmp_path: Path) -> None:
+    first = pkigate("db", "migrate", "--data-dir", tmp_path / "new", "--json")
+    again = pkigate("db", "migrate", "--data-dir", tmp_path / "new", "--json")
+    version = pkigate("db", "version", "--data-dir", tmp_path / "new", "--json")
+    assert first.code == again.code == 0
+    assert first.document == again.document == version.document
+    assert first.document["schema_version"]
+
+
+def test_configuration_mistake_is_told_by_every_command_with_its_place(
+    pkigate: Run, data: DataDirectory, tmp_path: Path
+) -> None:
+    file = tmp_path / "pkigate.yaml"
+    file.write_text("workers: 2\nlistners: []\n")
+    for command in (("cert", "list"), ("config", "check"), ("serve",)):
+        ended = pkigate(*command, "--config", file, "--data-dir", data.path)
+        assert (ended.code, ended.out) == (1, "")
+        assert (
+            ended.err == f"error: {file}:2:1: listners: unknown key 'listners'; did you mean 'listeners'?\n"
+        )
+
+
+def test_configuration_check_tells_every_mistake_in_one_json_document(pkigate: Run, tmp_path: Path) -> None:
+    file = tmp_path / "pkigate.yaml"
+    file.write_text("workers: x\ndrain_timeout: y\n")
+    ended = pkigate("config", "check", "--config", file, "--json")
+    assert (ended.code, ended.document["ok"], len(ended.document["errors"])) == (1, False, 2)
+
+
+def test_good_configuration_is_summed_up(on_data: Run) -> None:
+    ended = on_data("config", "check", "--json")
+    assert (ended.code, ended.document["errors"]) == (0, [])
+    assert len(ended.document["bundle_sha256"]) == 64
+    assert "The configuration is good." in on_data("config", "check").out
+
+
+def test_configuration_check_finds_unreadable_files_missing_secrets_and_open_demo_credentials(
+    pkigate: Run, data: DataDirectory, tmp_path: Path
+) -> None:
+    file = tmp_path / "pkigate.yaml"
+    file.write_text(
+        "passphrase: env:NO_SUCH_PASSPHRASE\n"
+        "listeners: [{name: a, address: 0.0.0.0, port: 1, serves: [est],"
+        " tls: {certificate: absent.pem, key: absent.key}}]\n"
+    )
+    ended = pkigate("config", "check", "--config", file, "--data-dir", data.path)
+    assert ended.code == 1
+    demo, certificate, key, passphrase = ended.err.splitlines()
+    assert "demo credentials would be reachable on 0.0.0.0" in demo
+    assert f"listeners.a.tls.certificate: {tmp_path}/absent.pem cannot be read" in certificate
+    assert "listeners.a.tls.key" in key
+    assert "passphrase: env:NO_SUCH_PASSPHRASE: the environment has no variable" in passphrase
+
+
+def test_misspelt_variable_is_a_warning(on_data: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PKIGATE_WORKER", "3")
+    ended = on_data("config", "check")
+    assert (ended.code, ended.err) == (
+        0,
+        "warning: PKIGATE_WORKER: means nothing; did you mean PKIGATE_WORKERS?\n",
+    )
+
+
+def test_default_policies_validate(on_data: Run) -> None:
+    ended = on_data("policy", "validate", "--json")
+    assert (ended.code, ended.document["errors"]) == (0, [])
+    assert "est/default" in ended.document["endpoints"]
+    assert "embedded" in ended.document["backends"]
+
+
+def test_policy_mistake_is_told_with_its_place(pkigate: Run, data: DataDirectory) -> None:
+    (data.policies / "mine.yaml").write_text("apiVersion: pkigate/v1\nkind: Polcy\nmetadata: {name: mine}\n")
+    ended = pkigate("policy", "validate", data.policies)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("error: mine.yaml:2:")
+    as_json = pkigate("policy", "validate", data.policies, "--json")
+    assert as_json.document["errors"] == [line.removeprefix("error: ") for line in ended.err.splitlines()]
+
+
+def test_policy_schema_is_one_json_document(pkigate: Run) -> None:
+    assert "$schema" in pkigate("policy", "schema").document
+
+
+def test_gateway_refuses_demo_credentials_on_every_address(tmp_path: Path) -> None:
+    ended = process("serve", "--data-dir", tmp_path / "data", "--host", "0.0.0.0", "--https-port", 0)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "demo credentials would be reachable on 0.0.0.0; set demo_credentials: off" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_second_gateway_on_a_data_directory_is_refused(data: DataDirectory) -> None:
+    from gateway.datadir import supervisor_lock
+
+    with supervisor_lock(data):
+        ended = process("serve", "--data-dir", data.path, "--https-port", 0, "--http-port", 0)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"another gateway (process {os.getpid()}) runs on it" in ended.stderr

@@ -1,0 +1,167 @@
+"""`pkigate credential` on a real database."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from gateway.authn.secrets import PasswordMemory, machine_secret_matches
+from gateway.datadir import DataDirectory
+from gateway.store import credentials
+from gateway.store.credentials import CredentialRow
+from tests.unit.cli.recorded import database_of
+
+Run = Callable[..., Any]
+
+
+def stored(data: DataDirectory, user: str) -> CredentialRow:
+    with database_of(data) as store:
+        row = store.reader.read_blocking(lambda connection: credentials.by_name(connection, "basic", user))
+    assert row is not None
+    return row
+
+
+def test_added_machine_credential_verifies_with_the_secret_that_was_printed(
+    on_data: Run, data: DataDirectory
+) -> None:
+    added = on_data("credential", "add", "--user", "dev-1", "--json")
+    assert added.code == 0
+    row = stored(data, "dev-1")
+    assert machine_secret_matches(data.server_key(), row.verifier, added.document["secret"].encode())
+    assert len(added.document["secret"]) >= 22
+    assert (row.id, row.protocol, row.source) == (added.document["id"], "est", "cli")
+
+
+def test_added_credential_keeps_its_bounds(on_data: Run, data: DataDirectory) -> None:
+    ended = on_data(
+        *("credential", "add", "est", "--user", "dev-1", "--endpoint", "lab", "--endpoint", "default"),
+        *("--names", "*.Devices.Example,.test", "--names", "other.example", "--expires", "90d"),
+    )
+    assert ended.code == 0
+    row = stored(data, "dev-1")
+    assert row.endpoints == ("lab", "default")
+    assert row.names == ("devices.example", "test", "other.example")
+    assert row.expires_at is not None
+    assert abs(row.expires_at - datetime.now(UTC) - timedelta(days=90)) < timedelta(minutes=1)
+
+
+def test_persons_password_is_read_from_standard_input_and_stored_as_argon2id(
+    on_data: Run, data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse battery\n"))
+    added = on_data("credential", "add", "--user", "anna", "--password-stdin", "--json")
+    assert added.code == 0
+    assert "secret" not in added.document
+    verifier = stored(data, "anna").verifier
+    assert verifier is not None
+    assert verifier.startswith("$argon2id$")
+    assert PasswordMemory(lambda: 0.0).verify(verifier, b"correct horse battery")
+
+
+def test_short_password_is_refused(on_data: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("short\n"))
+    ended = on_data("credential", "add", "--user", "anna", "--password-stdin")
+    assert (ended.code, ended.err) == (
+        1,
+        "error: the password is shorter than 12 characters; choose a longer one\n",
+    )
+
+
+def test_second_credential_of_a_user_is_refused_until_the_first_is_revoked(on_data: Run) -> None:
+    assert on_data("credential", "add", "--user", "dev-1").code == 0
+    again = on_data("credential", "add", "--user", "dev-1")
+    assert again.code == 1
+    assert again.err == "error: a credential for 'dev-1' exists; revoke it first, or take another name\n"
+    assert on_data("credential", "revoke", "dev-1").code == 0
+    assert on_data("credential", "add", "--user", "dev-1").code == 0
+
+
+def test_secret_is_shown_once_and_never_listed(on_data: Run) -> None:
+    secret = on_data("credential", "add", "--user", "dev-1", "--json").document["secret"]
+    listed = on_data("credential", "list", "--revoked")
+    as_json = on_data("credential", "list", "--json")
+    assert secret not in listed.out + as_json.out
+    assert "verifier" not in as_json.out
+    assert "dev-1" in listed.out
+
+
+def test_revoked_credential_leaves_the_list_and_revoking_twice_is_refused(on_data: Run) -> None:
+    added = on_data("credential", "add", "--user", "dev-1", "--json").document
+    assert on_data("credential", "revoke", added["id"], "--json").document["revoked"] is True
+    assert on_data("credential", "list", "--json").document["credentials"] == []
+    (listed,) = on_data("credential", "list", "--revoked", "--json").document["credentials"]
+    assert listed["state"] == "revoked"
+    again = on_data("credential", "revoke", added["id"])
+    assert (again.code, "is revoked already" in again.err) == (1, True)
+
+
+def test_unknown_credential_ends_with_the_code_for_not_found(on_data: Run) -> None:
+    ended = on_data("credential", "revoke", "nobody")
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err == "error: there is no credential 'nobody'; see `pkigate credential list`\n"
+
+
+def test_page_of_credentials_continues_where_it_ended(on_data: Run) -> None:
+    for number in range(3):
+        on_data("credential", "add", "--user", f"dev-{number}")
+    first = on_data("credential", "list", "--limit", 2, "--json").document
+    rest = on_data("credential", "list", "--limit", 2, "--before", first["next_before"], "--json").document
+    users = [row["user"] for page in (first, rest) for row in page["credentials"]]
+    assert users == ["dev-2", "dev-1", "dev-0"]
+    assert rest["next_before"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--user", "a:b"), "no colon"),
+        (("--user", "a\x1bb"), "printable"),
+        (("--user", ""), "1 to 128"),
+        (("--user", "a", "--expires", "soon"), "is no time; write 90d"),
+        (("--user", "a", "--expires", "2001-01-01"), "is not in the future"),
+        (("--user", "a", "--endpoint", "No Such"), "is no endpoint"),
+        (("--user", "a", "--names", "exa mple"), "holds white space"),
+        (("scep", "--user", "a"), "write est"),
+        ((), "Missing option '--user'"),
+    ],
+)
+def test_wrong_argument_ends_with_the_usage_code_and_says_what_is_right(
+    on_data: Run, arguments: tuple[str, ...], complaint: str
+) -> None:
+    ended = on_data("credential", "add", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert complaint in ended.err
+
+
+def test_every_change_of_a_credential_is_in_the_audit_with_its_actor_and_without_secret(on_data: Run) -> None:
+    added = on_data("credential", "add", "--user", "dev-1", "--json").document
+    on_data("credential", "revoke", "dev-1")
+    exported = on_data("audit", "export")
+    lines = exported.out.splitlines()
+    assert [('"credential.add"' in line, '"credential.revoke"' in line) for line in lines] == [
+        (True, False),
+        (False, True),
+    ]
+    assert all('"actor":"cli:' in line for line in lines)
+    assert added["secret"] not in exported.out
+
+
+def test_password_of_a_real_pipe_reaches_the_database(data: DataDirectory) -> None:
+    command = "credential add --user anna --password-stdin --data-dir"
+    ended = subprocess.run(
+        [sys.executable, "-m", "gateway.cli.main", *command.split(), str(data.path)],
+        input="correct horse battery\r\n",
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    verifier = stored(data, "anna").verifier
+    assert verifier is not None
+    assert PasswordMemory(lambda: 0.0).verify(verifier, b"correct horse battery")
