@@ -213,7 +213,12 @@ async def serve(
     ``ready`` is called once every listener accepts. SIGHUP reloads TLS credentials, then calls ``on_reload``.
     A second SIGTERM or SIGINT ends the drain. Closes the sockets.
     """
-    servers = [ListenerServer(spec, sock, edge, drain_s) for spec, sock in listening]
+    try:
+        servers = [ListenerServer(spec, sock, edge, drain_s) for spec, sock in listening]
+    except BaseException:  # credentials that do not load: the caller hears of it, the sockets are closed
+        for _, sock in listening:
+            sock.close()
+        raise
     loop = asyncio.get_running_loop()
     told = stop or asyncio.Event()
 

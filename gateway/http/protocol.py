@@ -278,6 +278,8 @@ class EdgeProtocol(HttpToolsProtocol):
             if name == b"host":
                 hosts += 1
             elif name == b"transfer-encoding":
+                if chunked or value.lower() != b"chunked":
+                    return 400, "the only Transfer-Encoding taken here is chunked, once"
                 chunked = True
         if size > limits.head_bytes:
             return 431, f"the request's header is larger than {limits.head_bytes} bytes"

@@ -1,7 +1,8 @@
 """TLS termination with OpenSSL memory buffers under an inner HTTP protocol (RFC 5246, RFC 8446).
 
 Unlike the standard library's ``ssl`` it lets every client certificate reach the routes, sends the right
-alert on refusal, gives the client's full chain and the channel bindings of RFC 5929 and RFC 9266. It judges no trust.
+alert on refusal, gives the client's full chain and the channel bindings of RFC 5929 and RFC 9266. It judges
+no trust.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import structlog
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
@@ -46,7 +48,7 @@ def load_tls_context(
     context.use_certificate(leaf)
     for issuer in issuers:
         context.add_extra_chain_cert(issuer)
-    context.use_privatekey(crypto.PKey.from_cryptography_key(cast(Any, credentials.key)))
+    context.use_privatekey(cast(Any, credentials.key))  # its type leaves the ML-DSA keys out
     context.check_privatekey()
     _ask_for_certificate(context, client_certificate, client_roots)
     return context
@@ -65,8 +67,8 @@ def _ask_for_certificate(
             store = context.get_cert_store()
             assert store is not None
             for der in client_roots:
-                root = crypto.load_certificate(crypto.FILETYPE_ASN1, der)
-                store.add_cert(root)
+                root = x509.load_der_x509_certificate(der)
+                store.add_cert(crypto.X509.from_cryptography(root))
                 context.add_client_ca(root)
             context.set_verify(flags, None)
             return
