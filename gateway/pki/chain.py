@@ -286,7 +286,6 @@ def _quick_path(
 
 
 def _described(certificate: ParsedCertificate) -> str:
-    return (
-        f"the certificate {shown_name(str(certificate.subject))} (issued by"
-        f" {shown_name(str(certificate.issuer))}, valid {certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d})"
-    )
+    subject, issuer = shown_name(str(certificate.subject)), shown_name(str(certificate.issuer))
+    dates = f"{certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"
+    return f"the certificate {subject} (issued by {issuer}, valid {dates})"
