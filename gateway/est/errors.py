@@ -126,9 +126,10 @@ def refusal(
 
 
 def unavailable(outcome: Unavailable) -> HttpResponse:
-    """503 with Retry-After in whole seconds (RFC 9110 section 10.2.3)."""
+    """503, or 429 for a requester who is too fast, with Retry-After in whole seconds (RFC 9110 10.2.3)."""
     body = refusal_text((outcome.reason,), outcome.request_id)
-    return HttpResponse(503, body, TEXT, (("Retry-After", str(max(1, outcome.retry_after_s))),))
+    status = 429 if STATUS[outcome.reason.code] == 429 else 503
+    return HttpResponse(status, body, TEXT, (("Retry-After", str(max(1, outcome.retry_after_s))),))
 
 
 def refusal_text(reasons: Sequence[Reason], request_id: str | None) -> bytes:
