@@ -42,7 +42,7 @@ CertificateArgument = Annotated[
 @app.command("list")
 def list_certificates(
     text: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="Part of subject or names, or first digits.")
+        str | None, typer.Argument(metavar="TEXT", help="Part of subject or names, or first digits.")
     ] = None,
     status: Annotated[
         CertificateStatus | None, typer.Option("--status", help="Only with this status.")

@@ -38,7 +38,7 @@ _ENDPOINT = re.compile(r"[a-z0-9-]{1,40}")
 @app.command()
 def add(
     user: Annotated[str, typer.Option("--user", metavar="NAME", help="User name, unique among EST users.")],
-    protocol: Annotated[str, typer.Argument(metavar="[PROTOCOL]", help="Only est in this version.")] = "est",
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="Only est in this version.")] = "est",
     endpoint: Annotated[
         list[str] | None,
         typer.Option("--endpoint", metavar="E", help="Only there; may be repeated. Default: all."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 
@@ -26,7 +27,9 @@ def main() -> None:
     try:
         app(prog_name="pkigate")
     except GatewayError as exc:
-        print_error(str(exc))
+        # People at this keyboard administer the gateway: they may see what clients must not.
+        detail = " ".join(re.split(r"\[SQL:|\(Background on", exc.detail)[0].split())
+        print_error(f"{exc}: {detail}" if detail else str(exc))
         sys.exit(exit_code_of(exc))
     except BrokenPipeError:
         # The reader of our output went away (``| head``): no fault, but Python must not flush at exit.

@@ -27,7 +27,7 @@ app = typer.Typer(
 def validate(
     directory: Annotated[
         Path | None,
-        typer.Argument(metavar="[DIR]", help="Directory of *.yaml files. Default: the gateway's."),
+        typer.Argument(metavar="DIR", help="Directory of *.yaml files. Default: the gateway's."),
     ] = None,
     lab: Annotated[bool, typer.Option("--lab", help="Compile as lab mode does.")] = False,
     config_file: ConfigFileOption = None,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import sqlite3
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +211,25 @@ def test_table_in_a_pipe_has_aligned_plain_columns(
     assert line.startswith(record.serial_hex)
     assert heading.index("SUBJECT") == line.index("CN=device-1.test")
     assert "\x1b" not in heading + line
+
+
+def test_table_on_a_terminal_has_bold_headings_and_keeps_brackets_in_names(data: DataDirectory) -> None:
+    record_request(data, State.ISSUED, identity_label="[red]\x1b[31mx[/red]")
+    controller, terminal = pty.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-m", "gateway.cli.main", "request", "list", "--data-dir", str(data.path)],
+            stdout=terminal,
+            check=True,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "300"},
+        )
+        shown = os.read(controller, 65536).decode()
+    finally:
+        os.close(controller)
+        os.close(terminal)
+    assert "\x1b[1m" in shown
+    assert "[red]" in shown
+    assert "\x1b[31m" not in shown
 
 
 def test_whole_audit_chain_verifies_and_a_changed_event_is_found(on_data: Run, data: DataDirectory) -> None:
