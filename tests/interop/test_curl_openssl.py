@@ -41,7 +41,7 @@ def _request(tmp_path: Path, host: str, *, key: str | None = None) -> None:
 
 def _post(gateway: Gateway, tmp_path: Path, operation: str, host: str, *credentials: str) -> Path:
     body = run(
-        *("curl", "-sS", "--fail-with-body", "--cacert", gateway.root_pem, *credentials),
+        *("curl", "-sS", "--fail-with-body", "--cacert", str(gateway.root_pem), *credentials),
         *("-H", "Content-Type: application/pkcs10", "--data-binary", f"@{host}.b64"),
         f"{gateway.quickstart['https']}/.well-known/est/{operation}",
         cwd=tmp_path,
