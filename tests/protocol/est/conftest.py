@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
@@ -11,22 +10,7 @@ from tests.support import gateway as gateways
 from tests.support import pki, policies
 from tests.support.devices import enroll_device
 from tests.support.est_client import EstClient
-from tests.support.gateway import Gateway
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A gateway with one EST endpoint per rule, and the foreign CA that some of them trust."""
-
-    gateway: Gateway
-    factory: pki.Authority
-    factory_line: pki.Authority  # an intermediate of the factory, in the trust store too
-
-    def client(self, label: str, **more: object) -> EstClient:
-        return self.gateway.est_client(endpoint=label, **more)
-
-    def anonymous(self, label: str, **more: object) -> EstClient:
-        return self.client(label, user=None, password=None, **more)
+from tests.support.labelled import Labelled
 
 
 def _documents(factory: pki.Authority, line: pki.Authority) -> list[policies.Document]:

@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tests.protocol.est.conftest import Labelled
 from tests.support import pki
 from tests.support.answers import common_name, issued, refused
 from tests.support.devices import device_name, enroll_device
 from tests.support.est_client import Answer, EstClient
 from tests.support.gateway import Gateway
+from tests.support.labelled import Labelled
 
 
 def _try(client: EstClient, **more: object) -> Answer:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import subprocess
 
-from tests.protocol.est.conftest import Labelled
 from tests.support.est_client import EstClient
+from tests.support.labelled import Labelled
 
 CHALLENGE_PASSWORD = "challengePassword"
 

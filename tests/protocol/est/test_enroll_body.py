@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.protocol.est.conftest import Labelled
 from tests.support import pki
 from tests.support.answers import issued, refused
 from tests.support.devices import device_name
 from tests.support.est_client import GO, LIBEST, PLAIN, STRONGSWAN, EstClient, Style
+from tests.support.labelled import Labelled
 
 
 def _csr() -> bytes:

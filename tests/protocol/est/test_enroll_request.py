@@ -11,13 +11,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from tests.protocol.est.conftest import Labelled
 from tests.support import pki
 from tests.support.answers import common_name, dns_names, issued, issued_der, refused, spki_der
 from tests.support.database import certificates
 from tests.support.devices import device_name
 from tests.support.est_client import Answer, EstClient
 from tests.support.gateway import Gateway
+from tests.support.labelled import Labelled
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.protocol.est.conftest import Labelled
 from tests.support import pki
 from tests.support.answers import issued, refused
 from tests.support.devices import device_name
 from tests.support.est_client import LIBEST, PLAIN, Connection, EstClient
+from tests.support.labelled import Labelled
 
 TLS_12 = replace(PLAIN, tls="1.2")
 TLS_13 = replace(PLAIN, tls="1.3")

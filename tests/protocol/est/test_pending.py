@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.protocol.est.conftest import Labelled
 from tests.support import pki
 from tests.support.answers import issued, issued_der, refused
 from tests.support.devices import device_name
 from tests.support.est_client import PLAIN, Answer, EstClient
+from tests.support.labelled import Labelled
 
 
 def _pending(answer: Answer) -> int:

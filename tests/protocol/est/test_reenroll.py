@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
-from tests.protocol.est.conftest import Labelled
 from tests.support import pki
 from tests.support.answers import common_name, dns_names, issued, refused, spki_der
 from tests.support.devices import device_name, enroll_device
 from tests.support.est_client import EstClient
+from tests.support.labelled import Labelled
 
 
 def _renewing(client: EstClient, device: pki.Identity) -> EstClient:
