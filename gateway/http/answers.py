@@ -27,7 +27,7 @@ _STATUS: dict[ReasonCode, int] = {
 _CLOSING = frozenset((400, 408, 413))
 
 
-class ServiceRefused(GatewayError):  # noqa: N818 - a refusal, not a fault
+class ServiceRefused(GatewayError):
     """A service asked for on a listener that does not serve it."""
 
     default_code = ReasonCode.HTTP_PLAIN

@@ -188,14 +188,15 @@ class ListenerServer(Server):
 
     async def _accept_rest(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve the connections that the kernel had taken already, which closing would reset."""
-        for _ in range(ACCEPTED_AT_CLOSE):
-            try:
-                accepted, _address = self._listening.accept()
-            except OSError:  # none is left, or another worker took it
-                break
+        taken: list[socket.socket] = []
+        # In one go: a client who is answered meanwhile connects again, and the queue would never be empty.
+        with contextlib.suppress(OSError):  # none is left, or another worker took it
+            while len(taken) < ACCEPTED_AT_CLOSE:
+                taken.append(self._listening.accept()[0])
+        self._listening.close()
+        for accepted in taken:
             accepted.setblocking(False)
             await loop.connect_accepted_socket(self._protocol, accepted)
-        self._listening.close()
 
 
 async def serve(

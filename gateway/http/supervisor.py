@@ -26,7 +26,7 @@ log = structlog.get_logger("gateway.http.supervisor")
 
 RunWorker = Callable[[int, Callable[[], None]], int]
 
-FAILED_STARTS = 5  # in a row, before any worker was ready
+FAILED_STARTS = 5  # in a row, while no worker was ever ready
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 SHORT_LIFE_S = 1.0  # a worker that ends by itself sooner than this after being ready is paused for, too
 EXIT_FAILED = 1
@@ -70,7 +70,8 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}
         self._due: dict[int, float] = {}  # slot -> when it is to be forked
         self._ready_slots: set[int] = set()
-        self._failures = 0
+        self._failed_starts = 0  # in a row
+        self._short_lives = 0  # in a row, whether ready or not
         self._stopping = False
         self._exit_code = 0
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -216,7 +217,7 @@ class Supervisor:
             return
         if said.startswith(b"\0") and worker.ready_at is None:
             worker.ready_at = time.monotonic()
-            self._failures = 0
+            self._failed_starts = 0
             self._worker_ready(worker)
         worker.reason += said.lstrip(b"\0").decode("utf-8", "replace")
 
@@ -247,8 +248,13 @@ class Supervisor:
         if self._stopping:
             return
         now = time.monotonic()
-        killed = os.WIFSIGNALED(status)
-        how = f"signal {os.WTERMSIG(status)}" if killed else f"exit code {os.waitstatus_to_exitcode(status)}"
+        # A worker that somebody killed did nothing wrong; one that crashed (SIGSEGV) ended by itself.
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGTERM)
+        how = (
+            f"signal {os.WTERMSIG(status)}"
+            if os.WIFSIGNALED(status)
+            else f"exit code {os.waitstatus_to_exitcode(status)}"
+        )
         early = worker.ready_at is None or now - worker.ready_at < SHORT_LIFE_S
         log.warning(
             "worker.ended",
@@ -258,16 +264,16 @@ class Supervisor:
             reason=worker.reason,
             was_ready=worker.ready_at is not None,
         )
-        if killed or not early:
-            self._due[worker.slot] = now
-            return
-        self._failures += 1
-        if self._failures >= FAILED_STARTS:
-            log.error("worker.cannot-start", tries=self._failures, how=how, reason=worker.reason)
+        self._short_lives = 0 if killed or not early else self._short_lives + 1
+        self._failed_starts += worker.ready_at is None and not killed
+        # Once the service ran, its workers are tried for ever: what they miss (a database) may come back.
+        if self._failed_starts >= FAILED_STARTS and not self._ready_slots:
+            log.error("worker.cannot-start", tries=self._failed_starts, how=how, reason=worker.reason)
             self._exit_code = EXIT_FAILED
             self._stop(signal.SIGTERM)
             return
-        self._due[worker.slot] = now + min(FIRST_PAUSE_S * 2 ** (self._failures - 1), LONGEST_PAUSE_S)
+        pause_s = FIRST_PAUSE_S * 2 ** min(self._short_lives - 1, 10) if self._short_lives else 0.0
+        self._due[worker.slot] = now + min(pause_s, LONGEST_PAUSE_S)
 
     def _close_sockets(self) -> None:
         for listening in self._sockets:

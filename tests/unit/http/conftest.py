@@ -243,7 +243,9 @@ async def running(
         await task
 
 
-def client_context(pki: Pki, name: str | None = None, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+def client_context(
+    pki: Pki, name: str | None = None, version: ssl.TLSVersion | None = None
+) -> ssl.SSLContext:
     """A standard-library client that trusts the root."""
     context = ssl.create_default_context(cafile=pki.root_pem)
     if version is not None:
@@ -253,7 +255,9 @@ def client_context(pki: Pki, name: str | None = None, version: ssl.TLSVersion | 
     return context
 
 
-async def exchange(port: int, wire: bytes, *, context: ssl.SSLContext | None = None, eof: bool = False) -> bytes:
+async def exchange(
+    port: int, wire: bytes, *, context: ssl.SSLContext | None = None, eof: bool = False
+) -> bytes:
     """Send bytes on a fresh connection and read to its end."""
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", port, ssl=context, server_hostname="localhost" if context else None

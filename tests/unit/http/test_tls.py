@@ -50,7 +50,9 @@ async def test_mode_none_asks_for_no_certificate(pki: Pki) -> None:
 async def test_tls_unique_is_equal_on_both_ends(pki: Pki) -> None:
     async with running(pki) as up:
         context = client_context(pki, version=ssl.TLSVersion.TLSv1_2)
-        reader, writer = await asyncio.open_connection("127.0.0.1", up.port, ssl=context, server_hostname="localhost")
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", up.port, ssl=context, server_hostname="localhost"
+        )
         writer.write(GET.replace(b"Connection: close\r\n", b""))
         await reader.readuntil(b"/echo")
         ours = writer.get_extra_info("ssl_object").get_channel_binding("tls-unique")
@@ -157,7 +159,10 @@ async def test_plain_http_to_the_tls_port_is_closed_with_an_alert(pki: Pki) -> N
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_large_bodies_pass_both_ways(pki: Pki, version: ssl.TLSVersion) -> None:
     body = os.urandom(90_000)
-    wire = b"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    wire = (
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        + body
+    )
     async with running(pki) as up:
         answer = await exchange(up.port, wire, context=client_context(pki, version=version))
     assert answer.partition(b"\r\n\r\n")[2] == body
@@ -213,7 +218,9 @@ async def test_slow_reader_of_a_large_answer_pauses_the_writer(pki: Pki) -> None
     assert received > 200 * 65536
 
 
-async def test_reload_changes_new_connections_and_keeps_the_old(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reload_changes_new_connections_and_keeps_the_old(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
     servers: list[ListenerServer] = []
     original = ListenerServer.startup
 
@@ -233,7 +240,9 @@ async def test_reload_changes_new_connections_and_keeps_the_old(pki: Pki, monkey
             new = await _served_certificate(up, pki)
             writer.write(GET)
             kept = await reader.read()
-            object.__setattr__(pki, "server", make("localhost", pki.root).__class__(before.certificate, pki.root.key))
+            object.__setattr__(
+                pki, "server", make("localhost", pki.root).__class__(before.certificate, pki.root.key)
+            )
             servers[0].reload()  # key and certificate do not fit
             after_error = await _served_certificate(up, pki)
         finally:
