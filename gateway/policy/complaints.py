@@ -17,7 +17,7 @@ Value = dict[str, "Value"] | list["Value"] | str | None
 MAX_LISTED = 24
 
 
-class Misfit(ValueError):
+class Misfit(ValueError):  # noqa: N818  it is no fault of the program
     """Raised by validators of our models: ``at`` leads from the validated value to the guilty one."""
 
     def __init__(self, text: str, at: Path = ()) -> None:
@@ -70,7 +70,7 @@ def _complaint(model: type[BaseModel], value: Value, details: ErrorDetails) -> C
 
 
 def _written_path(value: Value, loc: tuple[int | str, ...]) -> Path:
-    """The part of ``loc`` that names something in the document: pydantic adds tags of unions and functions."""
+    """The part of ``loc`` that is in the document: pydantic adds tags of unions and of functions."""
     path: list[str | int] = []
     for index, step in enumerate(loc):
         if isinstance(value, dict) and step in value:
@@ -105,36 +105,46 @@ def _missing_key(model: type[BaseModel], path: Path) -> Complaint:
     return Complaint(path[:-1], f"the key {key!r} is missing; add it{described}")
 
 
+_NUMBER = "{given} is no whole number; write one, for example 2048"
+_BOOLEAN = "{given} is neither true nor false; write one of them"
+_MAPPING = "{absent}; write `key: value` lines below it, or {{}} for none"
+_LIST = "{absent}; write a list: [a, b]"
+_TEXTS = {
+    "int_parsing": _NUMBER,
+    "int_type": _NUMBER,
+    "int_from_float": _NUMBER,
+    "bool_parsing": _BOOLEAN,
+    "bool_type": _BOOLEAN,
+    "string_type": "{absent}; write a text",
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "dict_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "greater_than_equal": "{given} is too small; at least {ge}",
+    "greater_than": "{given} is too small; more than {gt}",
+    "less_than_equal": "{given} is too large; at most {le}",
+    "less_than": "{given} is too large; less than {lt}",
+    "string_pattern_mismatch": "{given} has the wrong form; it must match {pattern}",
+    "string_too_short": "{given} is too short; at least {min_length} characters",
+    "string_too_long": "{given} is too long; at most {max_length} characters",
+    "too_short": "there are too few values; at least {min_length}",
+    "too_long": "there are too many values; at most {max_length}",
+}
+
+
 def _wrong_value(details: ErrorDetails) -> str:
     given = _shown(details["input"])
     context = details.get("ctx", {})
-    expected = str(context.get("expected", ""))
-    match details["type"]:
-        case "literal_error" | "enum":
-            words = [word.strip(" '") for word in expected.replace(" or ", ", ").split(", ")]
-            return f"{given} is not known; {_words(details['input'], words)}"
-        case "int_parsing" | "int_type" | "int_from_float":
-            return f"{given} is no whole number; write one, for example 2048"
-        case "bool_parsing" | "bool_type":
-            return f"{given} is neither true nor false; write one of them"
-        case "string_type":
-            return f"{_absent(details['input'], given)}; write a text"
-        case "model_type" | "model_attributes_type" | "dict_type" | "mapping_type":
-            return f"{_absent(details['input'], given)}; write `key: value` lines below it, or {{}} for none"
-        case "tuple_type" | "list_type":
-            return f"{_absent(details['input'], given)}; write a list: [a, b]"
-        case "greater_than_equal" | "greater_than":
-            return f"{given} is too small; at least {context.get('ge', context.get('gt'))}"
-        case "less_than_equal" | "less_than":
-            return f"{given} is too large; at most {context.get('le', context.get('lt'))}"
-        case "string_pattern_mismatch":
-            return f"{given} has the wrong form; it must match {context.get('pattern')}"
-        case "too_short" | "string_too_short":
-            return f"{given} is too short; at least {context.get('min_length')}"
-        case "too_long" | "string_too_long":
-            return f"{given} is too long; at most {context.get('max_length')}"
-        case _:
-            return _sentence(f"{given}: {details['msg']}")
+    if details["type"] in ("literal_error", "enum"):
+        expected = str(context.get("expected", ""))
+        words = [word.strip(" '") for word in expected.replace(" or ", ", ").split(", ")]
+        return f"{given} is not known; {_words(details['input'], words)}"
+    text = _TEXTS.get(details["type"])
+    if text is None:
+        return _sentence(f"{given}: {details['msg']}")
+    return text.format(given=given, absent=_absent(details["input"], given), **context)
 
 
 def _words(given: object, words: Sequence[str]) -> str:

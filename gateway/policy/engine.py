@@ -6,16 +6,6 @@ what no rule speaks for is refused.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
-from ipaddress import ip_address
-
-from gateway.model.decision import Allow, Decision, Deny, TraceStep
-from gateway.model.enrolment import EnrolmentRequest, Operation
-from gateway.model.evidence import MTLS, RENEWAL_CERT, CredentialKind, Evidence
-from gateway.model.keys import KeyToCome
-from gateway.model.reasons import Reason, ReasonCode
-from gateway.model.wanted import Wanted
 from gateway.policy.facts import Facts, PreviousCertificate
 from gateway.policy.rules import (
     AuthenticationRule,

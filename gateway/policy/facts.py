@@ -1,4 +1,4 @@
-"""What a decision needs to know beside the request: collected before, stored with it, so that it can be replayed."""
+"""What a decision needs to know beside the request: collected before, so that it can be replayed."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class EmailMatcher:
 
 @dataclass(frozen=True, slots=True)
 class UriMatcher:
-    """URIs that begin with one of ``prefixes``, compared octet by octet; a prefix covers a whole path segment."""
+    """URIs that begin with one of ``prefixes``, octet by octet; a prefix covers whole path segments."""
 
     prefixes: tuple[str, ...]
     allowed_text: str

@@ -202,7 +202,7 @@ class CompiledPolicy:
     renewal: RenewalRule
     approval: ApprovalRule | None
     route: Route
-    route_steps: tuple[TraceStep, ...]
+    closing_steps: tuple[TraceStep, ...]  # approval and route, the same for every request
     chosen_step: TraceStep
 
     @property

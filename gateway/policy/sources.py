@@ -28,7 +28,7 @@ def read_directory(path: Path) -> tuple[PolicySource, ...]:
         files = sorted(entry for entry in path.iterdir() if entry.suffix in SUFFIXES and entry.is_file())
     except OSError as error:
         raise ConfigurationError(
-            f"{path}: the policy directory cannot be read: {error.strerror}; name a directory with *.yaml files"
+            f"{path}: the policies cannot be read: {error.strerror}; name a directory with *.yaml files"
         ) from error
     if not files:
         raise ConfigurationError(f"{path}: no policy file stands here; put at least one *.yaml file into it")

@@ -1,0 +1,274 @@
+"""The documents of a bundle (``apiVersion: pkigate/v1``): Endpoint, Backend, TrustStore, Policy.
+
+The JSON Schema for editors and the reference in docs/ are made from these models. Every key that is accepted
+here is enforced; keys of the language that are not built yet are refused by name.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from gateway.policy.complaints import Misfit
+from gateway.policy.name_documents import NamesRules, StrictModel
+from gateway.policy.rule_documents import (
+    ApprovalRules,
+    ExtensionsRules,
+    IssueRule,
+    KeyRules,
+    RenewalRules,
+    ValidityRules,
+)
+from gateway.policy.rules import NewKey, PopLinking, Require
+from gateway.policy.terms import Duration, ExtendedKeyUsage, Networks, ObjectName, Words, as_list
+
+ApiVersion = Literal["pkigate/v1"]
+OperationName = Literal["enroll", "renew", "rekey"]
+CredentialName = Literal["basic", "mtls", "renewal-cert"]
+
+PLANNED_KINDS = frozenset({"Guardrail", "List", "Compat", "NotificationRoute"})
+_CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+_PLANNED_OPERATIONS = frozenset({"keygen", "revoke"})
+_PLANNED_CREDENTIALS = frozenset(
+    {"challenge-static", "challenge-dynamic", "mac", "signature", "acme-account", "api-token"}
+)
+
+
+def _operations(value: object) -> object:
+    return _refuse_planned(as_list(value), _PLANNED_OPERATIONS)
+
+
+def _credentials(value: object) -> object:
+    return _refuse_planned(as_list(value), _PLANNED_CREDENTIALS)
+
+
+def _refuse_planned(words: object, planned: frozenset[str]) -> object:
+    if isinstance(words, list):
+        for word in words:
+            if isinstance(word, str) and word in planned:
+                raise Misfit(f"{word!r} is not available in this version; remove it")
+    return words
+
+
+class Metadata(StrictModel):
+    """Who and what a document is."""
+
+    name: ObjectName = Field(description="Lower-case letters, digits and hyphens, at most 40")
+    owner: str = Field("", max_length=200, description="Who answers for it")
+    description: str = Field("", max_length=2000, description="What it is for")
+
+
+class Endpoint(StrictModel):
+    """An address under which one protocol is served."""
+
+    apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815  as it is written
+    kind: Literal["Endpoint"] = Field(description="Endpoint")
+    metadata: Metadata = Field(description="Its name stands in the URL; `default` needs none")
+    protocol: str = Field(description="The protocol: est")
+    backend: ObjectName = Field(description="The backend whose CA certificates are handed out here")
+    grace: Duration = Field(
+        timedelta(minutes=10), description="How long a finished request answers when it is sent again"
+    )
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the protocol")
+
+
+class Backend(StrictModel):
+    """A CA that issues."""
+
+    apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815
+    kind: Literal["Backend"] = Field(description="Backend")
+    metadata: Metadata = Field(description="Policies and endpoints name it")
+    type: str = Field(description="The kind of CA: embedded, or what a plug-in brings")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of this kind of CA")
+
+
+class TrustStore(StrictModel):
+    """CA certificates by which client certificates are verified."""
+
+    apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815
+    kind: Literal["TrustStore"] = Field(description="TrustStore")
+    metadata: Metadata = Field(description="Policies name it")
+    certificates: Words = Field((), description="CA certificates as PEM text")
+    files: Words = Field((), description="PEM files, by their path relative to this file")
+    backends: Annotated[
+        tuple[ObjectName, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
+    ] = Field((), description="Backends whose CA certificates are trusted, whatever they are at the time")
+    revocation: Literal["own", "none"] = Field(
+        "own", description="own: certificates that this gateway issued are looked up in its database"
+    )
+
+    @model_validator(mode="after")
+    def _trusts_something(self) -> TrustStore:
+        if not (self.certificates or self.files or self.backends):
+            raise Misfit("the trust store is empty; name certificates, files or backends")
+        return self
+
+
+class Match(StrictModel):
+    """Which requests a policy is for; everything that is said must fit."""
+
+    planned: ClassVar[frozenset[str]] = frozenset({"any", "not", "labels"})
+
+    protocol: str = Field(description="The protocol: est")
+    endpoint: Annotated[
+        tuple[ObjectName, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
+    ] = Field((), description="Endpoints of that protocol; without this key, all of them")
+    operation: Annotated[
+        tuple[OperationName, ...],
+        BeforeValidator(_operations, json_schema_input_type=OperationName | list[OperationName]),
+    ] = Field(min_length=1, description="enroll: a first certificate. renew: again, same key. rekey: new key")
+    auth: Annotated[
+        tuple[CredentialName, ...],
+        BeforeValidator(_credentials, json_schema_input_type=CredentialName | list[CredentialName]),
+    ] = Field(
+        (),
+        description="Kinds of credential: the policy is chosen if one of them is presented. "
+        "Without this key, every kind under `authenticate`",
+    )
+    profile: Words = Field(
+        (), description="Profiles that a client may ask for; without this key, any or none"
+    )
+    source_ip: Networks = Field((), description="Networks that the request must come from")
+
+
+class BasicAuthentication(StrictModel):
+    """User name and secret (HTTP Basic)."""
+
+    planned: ClassVar[frozenset[str]] = frozenset({"groups", "realm"})
+
+
+class CertificateAuthentication(StrictModel):
+    """The certificate that is being renewed."""
+
+    planned: ClassVar[frozenset[str]] = frozenset({"ignore_not_after", "require", "extract"})
+
+    trust: ObjectName = Field(description="The trust store that the certificate must chain to")
+    extended_key_usage: Annotated[
+        tuple[ExtendedKeyUsage, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
+    ] = Field(
+        (_CLIENT_AUTH,),
+        description="If the certificate has extended key usages, one of these must be there; [] = any",
+    )
+    allow_expired: Duration = Field(timedelta(0), description="Accepted so long after its end; default 0s")
+
+
+class ClientCertificateAuthentication(CertificateAuthentication):
+    """A TLS client certificate."""
+
+    names: Literal["any", "own"] = Field(
+        "any",
+        description="own: the request may name only what this certificate itself bears. any: as the rules say",
+    )
+
+
+class Authenticate(StrictModel):
+    """Which credentials are verified before anything is granted."""
+
+    planned: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("acme-account", "allow_list", "challenge", "challenges", "confirm", "eab", "eab_groups", "mac"),
+            *("message_time_skew", "reuse_authorization", "signature", "unconfirmed_after"),
+        }
+    )
+
+    require: Require = Field(Require.ANY, description="any: one of the credentials is enough. all: every one")
+    basic: BasicAuthentication | None = Field(None, description="User name and secret")
+    mtls: ClientCertificateAuthentication | None = Field(None, description="A TLS client certificate")
+    renewal_cert: CertificateAuthentication | None = Field(
+        None, alias="renewal-cert", description="The certificate that is being renewed"
+    )
+    pop_linking: PopLinking = Field(
+        PopLinking.IF_PRESENT,
+        description="Whether the CSR must carry the binding of the TLS session (RFC 7030, 3.5). if-present: "
+        "checked where sent. ignore: for clients that use the challengePassword otherwise",
+    )
+
+    @model_validator(mode="after")
+    def _looks_at_something(self) -> Authenticate:
+        if self.basic is None and self.mtls is None and self.renewal_cert is None:
+            raise Misfit("no credential is asked for; add basic: {}, mtls: {...} or renewal-cert: {...}")
+        return self
+
+
+def _mode(value: object) -> object:
+    if value == "shadow":
+        raise Misfit("'shadow' is not available in this version; write active")
+    return value
+
+
+class Policy(StrictModel):
+    """Who may have which certificate, and who issues it."""
+
+    planned: ClassVar[frozenset[str]] = frozenset(
+        {"extends", "limits", "checks", "lint", "hooks", "notify", "tests", "revocation"}
+    )
+
+    apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815
+    kind: Literal["Policy"] = Field(description="Policy")
+    metadata: Metadata = Field(description="Its name stands in the trace and in the record")
+    priority: int = Field(
+        ge=0, le=1_000_000, description="The lowest number that fits is used. Equal ones must not overlap"
+    )
+    mode: Annotated[Literal["active"], BeforeValidator(_mode)] = Field("active", description="active")
+    match: Match = Field(description="Which requests this is for")
+    authenticate: Authenticate = Field(description="Which credentials are verified")
+    keys: KeyRules = Field(description="Which keys are allowed")
+    names: NamesRules = Field(description="Which names are allowed")
+    extensions: ExtensionsRules = Field(
+        default_factory=lambda: ExtensionsRules.model_validate({}), description="What else is set"
+    )
+    validity: ValidityRules = Field(description="How long the certificate lives")
+    renewal: RenewalRules = Field(
+        default_factory=lambda: RenewalRules.model_validate({}), description="What a renewal may change"
+    )
+    approval: ApprovalRules | None = Field(None, description="People who must approve first")
+    issue: Annotated[
+        tuple[IssueRule, ...],
+        BeforeValidator(lambda value: [value] if isinstance(value, dict) else value),
+    ] = Field(min_length=1, description="The backend that issues")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Policy:
+        offered = {
+            kind
+            for kind, rule in (
+                ("basic", self.authenticate.basic),
+                ("mtls", self.authenticate.mtls),
+                ("renewal-cert", self.authenticate.renewal_cert),
+            )
+            if rule is not None
+        }
+        for index, kind in enumerate(self.match.auth):
+            if kind not in offered:
+                raise Misfit(
+                    f"{kind!r} is not under authenticate; add it there or remove it here",
+                    ("match", "auth", index),
+                )
+        if self.names.subject == "keep-from-previous" and "enroll" in self.match.operation:
+            raise Misfit(
+                "a first enrolment has no previous certificate; write rules by attribute, or match "
+                "operation: [renew, rekey] only",
+                ("names", "subject"),
+            )
+        if self.authenticate.renewal_cert is not None and "enroll" in self.match.operation:
+            raise Misfit(
+                "a first enrolment renews no certificate; match operation: [renew, rekey] only, or use mtls",
+                ("authenticate", "renewal-cert"),
+            )
+        if "rekey" in self.match.operation and self.renewal.new_key is NewKey.FORBIDDEN:
+            raise Misfit(
+                "a rekey always brings a new key; match operation: renew only", ("renewal", "new_key")
+            )
+        if len(self.issue) > 1:
+            raise Misfit("a second backend is not available in this version; keep one", ("issue", 1))
+        return self
+
+
+DOCUMENT_KINDS: dict[str, type[Endpoint] | type[Backend] | type[TrustStore] | type[Policy]] = {
+    "Endpoint": Endpoint,
+    "Backend": Backend,
+    "TrustStore": TrustStore,
+    "Policy": Policy,
+}
