@@ -214,12 +214,7 @@ async def serve(
     ``ready`` is called once every listener accepts. SIGHUP reloads TLS credentials, then calls ``on_reload``.
     A second SIGTERM or SIGINT ends the drain. Closes the sockets.
     """
-    try:
-        servers = [ListenerServer(spec, sock, edge, drain_s) for spec, sock in listening]
-    except BaseException:  # credentials that do not load: the caller hears of it, the sockets are closed
-        for _, sock in listening:
-            sock.close()
-        raise
+    servers = _servers(listening, edge, drain_s)
     loop = asyncio.get_running_loop()
     told = stop or asyncio.Event()
 
@@ -240,18 +235,35 @@ async def serve(
         signal.SIGINT: terminate,
         signal.SIGHUP: reload,
     }
-    for number, handler in handlers.items():
-        with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: the caller stops us
-            loop.add_signal_handler(number, handler)
-    try:
+    with _signal_handlers(loop, handlers):
         async with asyncio.TaskGroup() as group:
             for server in servers:
                 group.create_task(server.serve())
             group.create_task(_watch(servers, told, ready, on_drain))
+
+
+@contextlib.contextmanager
+def _signal_handlers(
+    loop: asyncio.AbstractEventLoop, handlers: dict[int, Callable[[], Any]]
+) -> Generator[None, None, None]:
+    for number, handler in handlers.items():
+        with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread: the caller stops us
+            loop.add_signal_handler(number, handler)
+    try:
+        yield
     finally:
         for number in handlers:
             with contextlib.suppress(ValueError, RuntimeError):
                 loop.remove_signal_handler(number)
+
+
+def _servers(listening: Sequence[Listening], edge: AsgiApp, drain_s: float) -> list[ListenerServer]:
+    try:
+        return [ListenerServer(spec, sock, edge, drain_s) for spec, sock in listening]
+    except BaseException:  # credentials that do not load: the caller hears of it, the sockets are closed
+        for _, sock in listening:
+            sock.close()
+        raise
 
 
 async def _watch(

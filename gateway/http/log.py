@@ -13,7 +13,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -24,7 +24,8 @@ FLUSH_S = 0.1
 BACKLOG_BYTES = 8 * 1024 * 1024  # beyond that lines are dropped and counted
 _URGENT = frozenset(("warning", "error", "critical"))
 
-LogFields = Mapping[str, object]
+# json.dumps would build an encoder for every line.
+_ENCODER = json.JSONEncoder(default=str, separators=(",", ":"))
 
 
 class LogWriter:
@@ -102,7 +103,7 @@ Renderer = Callable[[MutableMapping[str, Any]], str]
 
 def render_json(fields: MutableMapping[str, Any]) -> str:
     """One JSON object; everything outside printable ASCII is escaped."""
-    return json.dumps(fields, default=str, separators=(",", ":"))
+    return _ENCODER.encode(fields)
 
 
 def render_console(fields: MutableMapping[str, Any]) -> str:

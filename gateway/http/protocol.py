@@ -271,6 +271,14 @@ class EdgeProtocol(HttpToolsProtocol):
             return 414, f"the request target is longer than {limits.target_bytes} bytes"
         if len(self.headers) > limits.head_fields:
             return 431, f"the request has more than {limits.head_fields} header fields"
+        faulty = self._fields_refusal()
+        if faulty is not None:
+            return faulty
+        if not _TARGET_RE.fullmatch(self.url) or self.parser.get_method() == b"CONNECT":
+            return 400, "the request target is neither a path nor an absolute URL"
+        return None
+
+    def _fields_refusal(self) -> tuple[int, str] | None:
         hosts = size = 0
         chunked = False
         for name, value in self.headers:
@@ -281,15 +289,13 @@ class EdgeProtocol(HttpToolsProtocol):
                 if chunked or value.lower() != b"chunked":
                     return 400, "the only Transfer-Encoding taken here is chunked, once"
                 chunked = True
-        if size > limits.head_bytes:
-            return 431, f"the request's header is larger than {limits.head_bytes} bytes"
+        if size > self.limits.head_bytes:
+            return 431, f"the request's header is larger than {self.limits.head_bytes} bytes"
         old = self.parser.get_http_version() == "1.0"
         if hosts > 1 or (hosts == 0 and not old):
             return 400, "a request has exactly one Host header"  # RFC 9112 section 3.2
         if chunked and old:
             return 400, "HTTP/1.0 has no Transfer-Encoding"  # RFC 9112 section 6.1: handle as faulty
-        if not _TARGET_RE.fullmatch(self.url) or self.parser.get_method() == b"CONNECT":
-            return 400, "the request target is neither a path nor an absolute URL"
         return None
 
     def _scope(self) -> dict[str, Any]:

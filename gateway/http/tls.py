@@ -36,6 +36,7 @@ def load_tls_context(
     """Build a server context for TLS 1.2 and 1.3 without session resumption.
 
     A resumed session would lose the client's intermediate certificates and make tls-unique ambiguous.
+    TLS 1.3 tickets are still sent, since pyOpenSSL cannot set their number to 0, but none is ever accepted.
     Raises OpenSSL.SSL.Error if key and certificate do not fit.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
+import datetime as dt
 import io
 import logging
 import ssl
@@ -26,9 +26,6 @@ from gateway.http.listener import ClientCertificateMode, HttpLimits, ListenerSpe
 from gateway.http.listeners import bind, bound_spec, serve
 from gateway.http.log import LogWriter, RequestLog, render_json
 from gateway.http.message import HttpRequest, HttpResponse, PathRoute
-
-NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-YEAR = datetime.timedelta(days=365)
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,8 @@ def make(
     issuer: Identity | None = None,
     *,
     ca: bool = False,
-    start: datetime.datetime = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
-    end: datetime.datetime = datetime.datetime(2040, 1, 1, tzinfo=datetime.UTC),
+    start: dt.datetime = dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+    end: dt.datetime = dt.datetime(2040, 1, 1, tzinfo=dt.UTC),
 ) -> Identity:
     """A P-256 certificate; self-signed without an issuer."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -112,7 +109,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
         intermediate=intermediate,
         server=make("localhost", root),
         client=make("device", intermediate),
-        expired=make("old-device", intermediate, end=datetime.datetime(2021, 1, 1, tzinfo=datetime.UTC)),
+        expired=make("old-device", intermediate, end=dt.datetime(2021, 1, 1, tzinfo=dt.UTC)),
         self_signed=make("self-made"),
         folder=folder,
     )

@@ -1,6 +1,6 @@
 """A small real service for the supervisor's tests: ``served.py MODE WORKERS OUT [CERTIFICATE KEY]``.
 
-Writes ``port`` to OUT once all workers are ready. MODE: good, broken, dying (exits soon after being ready), busy.
+Writes the port to OUT once all workers are ready. MODE: good, broken, dying (ends soon after being ready).
 """
 
 from __future__ import annotations
