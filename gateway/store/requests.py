@@ -193,7 +193,7 @@ def find_by_correlation(connection: Connection, correlation: str, now_s: int) ->
 
 
 def latest_by_correlation(connection: Connection, correlation: str) -> RequestRow | None:
-    """The request that holds this correlation: the open one, else the newest closed one that was not retired."""
+    """The request that holds this correlation: the open one, else the newest closed one not retired."""
     row = _LATEST.first(connection, correlation=correlation)
     return None if row is None else _row(row)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from itertools import pairwise
 
 import psycopg
 import pytest
@@ -44,7 +45,7 @@ def tamper(database: str, statements: Sequence[str]) -> None:
         return
     with psycopg.connect(database) as server:
         for statement in statements:
-            server.execute(statement)  # type: ignore[arg-type]
+            server.execute(statement)
 
 
 def test_untouched_chain_is_ok_and_counts_every_event(trail: Store) -> None:
@@ -60,7 +61,7 @@ def test_chain_longer_than_a_page_is_read_to_its_end(store: Store) -> None:
     assert verdict(store).checked == 4100
 
 
-@pytest.mark.parametrize("seq", range(1, EVENTS + 1))
+@pytest.mark.parametrize("seq", [1, 7, EVENTS])
 @pytest.mark.parametrize(
     "change",
     [
@@ -124,8 +125,8 @@ def test_inserted_event_is_found(trail: Store, database: str) -> None:
     tamper(
         database,
         [
-            "INSERT INTO audit (seq, at, actor, action, object_id, outcome, details, prev_hash, hash)"
-            " SELECT 0, at, actor, action, object_id, outcome, details, prev_hash, hash FROM audit WHERE seq = 1"
+            "INSERT INTO audit SELECT 0, at, actor, action, object_id, outcome, details, prev_hash, hash"  # noqa: ISC004
+            " FROM audit WHERE seq = 1"
         ],
     )
     assert not verdict(trail).ok
@@ -141,6 +142,4 @@ def test_export_gives_one_json_line_per_event_in_order(trail: Store) -> None:
     events = [json.loads(line) for line in lines]
     assert [event["seq"] for event in events] == list(range(1, EVENTS + 1))
     assert events[0]["details"] == {"n": 0, "t": "é\x00", "v": 1}
-    assert all(
-        event["prev_hash"] == before["hash"] for before, event in zip(events, events[1:], strict=False)
-    )
+    assert all(event["prev_hash"] == before["hash"] for before, event in pairwise(events))

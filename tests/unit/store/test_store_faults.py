@@ -1,4 +1,4 @@
-"""Full disks, read-only databases and lost servers: nothing is answered that is not durable, all heals itself."""
+"""Full disks, read-only databases and lost servers: no answer without durability, and all heals itself."""
 
 from __future__ import annotations
 
@@ -31,20 +31,18 @@ def recorded(store: Store) -> set[str]:
     )
 
 
-async def commit_many(store: Store, how_many: int) -> tuple[set[str], int]:
-    """Commit concurrently; gives the ids that were answered as durable, and how many were refused."""
+async def commit_many(store: Store, how_many: int) -> tuple[set[str], list[str]]:
+    """Commit concurrently; gives the ids that were answered as durable, and why the others were refused."""
     acknowledged: set[str] = set()
-    refused = 0
+    refused: list[str] = []
 
     async def one() -> None:
-        nonlocal refused
         unit, row = request_unit(csr_der=os.urandom(3000))
         try:
             await store.recorder.commit(unit)
             acknowledged.add(row.id)
         except StoreUnavailable as error:
-            assert error.retry_after_s > 0
-            refused += 1
+            refused.append(error.detail)
 
     await asyncio.gather(*(one() for _ in range(how_many)))
     return acknowledged, refused
@@ -52,12 +50,12 @@ async def commit_many(store: Store, how_many: int) -> tuple[set[str], int]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MiB."""
+    """A file system of 4 MiB."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small tmpfs")
     mounted = tmp_path / "small"
     mounted.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(mounted)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mounted)], check=True)
     try:
         yield mounted
     finally:
@@ -70,10 +68,10 @@ async def test_full_disk_acknowledges_only_what_is_recorded_and_heals_without_re
     url = f"sqlite:///{small_disk}/gateway.db"
     migrate(url)
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(700_000))
+    ballast.write_bytes(bytes(2_400_000))
     with Store(url) as store:
         acknowledged: set[str] = set()
-        refused = 0
+        refused: list[str] = []
         for _ in range(30):
             more, failures = await commit_many(store, 20)
             acknowledged |= more
@@ -82,8 +80,8 @@ async def test_full_disk_acknowledges_only_what_is_recorded_and_heals_without_re
         assert refused
         assert recorded(store) >= acknowledged  # reads are still served
         ballast.unlink()
-        more, failures = await commit_many(store, 20)
-        assert failures == 0
+        more, failures = await commit_many(store, 10)
+        assert failures == []
         assert recorded(store) == acknowledged | more
         assert store.reader.read_blocking(audit.verify_chain).ok
 
@@ -99,7 +97,7 @@ async def test_page_limit_in_the_middle_of_a_batch_loses_no_acknowledged_unit(tm
 
     with Store(url) as store:
         acknowledged: set[str] = set()
-        refused = 0
+        refused: list[str] = []
         for _ in range(5):
             await store.recorder.run(limit)
             more, failures = await commit_many(store, 40)
@@ -168,7 +166,7 @@ async def test_crashed_server_is_unavailable_and_comes_back_with_every_acknowled
         migrate(url)
         with Store(url) as store:
             before, refused = await commit_many(store, 50)
-            assert refused == 0
+            assert refused == []
             running = asyncio.create_task(commit_many(store, 400))
             await asyncio.sleep(0.02)
             await asyncio.to_thread(server.crash)
@@ -189,11 +187,12 @@ async def test_missing_schema_is_unavailable_not_a_crash(empty_database: str) ->
 
 
 async def test_batches_of_two_gateways_never_deadlock_and_keep_one_chain(database: str) -> None:
-    with Store(database) as one, Store(database) as other:
+    with Store(database, max_batch=8) as one, Store(database, max_batch=8) as other:
         results = await asyncio.gather(*(commit_many(store, 300) for store in (one, other)))
-        assert [refused for _, refused in results] == [0, 0]
+        assert [refused for _, refused in results] == [[], []]
         for store in (one, other):
             assert store.recorder.counts.failures == 0
+            assert store.recorder.counts.transactions > 30
         verdict = one.reader.read_blocking(audit.verify_chain)
         assert (verdict.ok, verdict.checked) == (True, 600)
         total = one.reader.read_blocking(
@@ -222,7 +221,7 @@ def _set_read_only(database: str, store: Store, word: str) -> None:
     with psycopg.connect(database, autocommit=True) as server:
         server.execute("SET default_transaction_read_only = off")
         name = server.info.dbname
-        server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {word}")  # type: ignore[arg-type]
+        server.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {word}")
         server.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"

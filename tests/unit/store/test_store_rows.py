@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from gateway.enrolment.states import CLOSED
 from gateway.errors import Conflict
-from gateway.model.certificate import CertificateStatus, RevocationReason, RevokedEntry
+from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason, RevokedEntry
 from gateway.model.ids import new_id
 from gateway.model.outcome import State
 from gateway.store import bundles, certificates, credentials, crl_state, requests, settings
@@ -122,14 +123,15 @@ def test_correlation_finds_the_open_request_before_closed_ones_within_their_grac
         found = store.reader.read_blocking(
             lambda connection: requests.find_by_correlation(connection, correlation, now_s)
         )
-        return found and found.id
+        return None if found is None else found.id
 
     rows = []
     for minutes in (0, 1):
-        unit, row, _ = issued_unit(
+        unit, row = request_unit(
             correlation=correlation,
             received_at=NOW + timedelta(minutes=minutes),
             answers_until=NOW + timedelta(minutes=10 + minutes),
+            state=State.REFUSED,
         )
         commit(store, unit)
         rows.append(row)
@@ -140,6 +142,29 @@ def test_correlation_finds_the_open_request_before_closed_ones_within_their_grac
     commit(store, unit)
     assert find(NOW_S) == open_row.id
     assert find(NOW_S + 10**6) == open_row.id
+
+
+def test_issued_request_keeps_its_correlation_until_it_is_retired(store: Store) -> None:
+    unit, row, _ = issued_unit()
+    commit(store, unit)
+    assert row.correlation is not None
+    correlation = row.correlation
+    copy, _, _ = issued_unit(correlation=correlation)
+    with pytest.raises(Conflict):
+        commit(store, copy)
+    latest = store.reader.read_blocking(lambda c: requests.latest_by_correlation(c, correlation))
+    assert latest is not None
+    assert latest.id == row.id
+    successor, successor_row, _ = issued_unit(correlation=correlation)
+    requests.retire(successor, row.id)
+    commit(store, successor)
+    latest = store.reader.read_blocking(lambda c: requests.latest_by_correlation(c, correlation))
+    assert latest is not None
+    assert latest.id == successor_row.id
+    late, _, _ = issued_unit(correlation=correlation)
+    requests.retire(late, row.id)
+    with pytest.raises(Conflict):
+        commit(store, late)
 
 
 def test_many_messages_without_correlation_stand_side_by_side(store: Store) -> None:
@@ -162,9 +187,7 @@ def test_request_search_filters_and_pages_newest_first(store: Store) -> None:
     seen: list[str] = []
     before: str | None = None
     while True:
-        page = store.reader.read_blocking(
-            lambda connection, before=before: requests.search(connection, limit=3, before_id=before)
-        )
+        page = store.reader.read_blocking(partial(requests.search, limit=3, before_id=before))
         seen += [row.id for row in page.rows]
         before = page.next_before_id
         if before is None:
@@ -240,9 +263,9 @@ def test_revocation_stands_in_the_entries_and_makes_the_crl_stale(store: Store) 
     after = int(record.not_after.timestamp()) + 1
     assert read(lambda c: certificates.revoked_entries(c, ISSUER_KEY, after)) == ()
     assert read(lambda c: crl_state.get(c, ISSUER_KEY)).revocation_count == 1
+    again = Unit()
+    certificates.revoke(again, record, RevocationReason.SUPERSEDED, NOW)
     with pytest.raises(Conflict):
-        again = Unit()
-        certificates.revoke(again, record, RevocationReason.SUPERSEDED, NOW)
         commit(store, again)
     assert read(lambda c: crl_state.get(c, ISSUER_KEY)).revocation_count == 1
 
@@ -252,7 +275,7 @@ def test_hold_can_be_released_or_made_final_and_each_counts(store: Store) -> Non
     commit(store, unit)
     read = store.reader.read_blocking
 
-    def now_stored() -> certificates.CertificateRecord:
+    def now_stored() -> CertificateRecord:
         found = read(lambda c: certificates.by_sha256(c, record.sha256))
         assert found is not None
         return found
@@ -353,9 +376,9 @@ def test_credential_comes_back_by_name_until_it_is_revoked(store: Store) -> None
     credentials.revoke(revoking, row.id, NOW)
     commit(store, revoking)
     assert read(lambda c: credentials.by_name(c, "basic", "dev")) is None
+    again = Unit()
+    credentials.revoke(again, row.id, NOW)
     with pytest.raises(Conflict):
-        again = Unit()
-        credentials.revoke(again, row.id, NOW)
         commit(store, again)
     successor = Unit()
     credentials.insert(successor, CredentialRow(new_id(), "basic", "dev", NOW))
