@@ -182,14 +182,16 @@ def _closing_steps(policy: Policy, route: Route, document: Document) -> tuple[Tr
     name = policy.metadata.name
     steps = []
     if policy.approval is not None:
-        text = (
-            f"{policy.approval.required} must approve within {duration_text(policy.approval.expires)}"
-        )
+        text = f"{policy.approval.required} must approve within {duration_text(policy.approval.expires)}"
         steps.append(TraceStep("approval", f"{name}.approval", "set", text, document.where(("approval",))))
     profile = f", profile {route.profile}" if route.profile else ""
     steps.append(
         TraceStep(
-            "route", f"{name}.issue", "chosen", f"backend {route.backend}{profile}", document.where(("issue", 0))
+            "route",
+            f"{name}.issue",
+            "chosen",
+            f"backend {route.backend}{profile}",
+            document.where(("issue", 0)),
         )
     )
     return tuple(steps)

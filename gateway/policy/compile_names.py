@@ -97,9 +97,7 @@ def _values(rules: AllowedValues, *, lab: bool) -> ValueRule:
 def _groups(rules: NamesRules, document: Document, *, lab: bool) -> tuple[NameGroup, ...]:
     if rules.groups:
         return tuple(
-            NameGroup(
-                group.name, _matchers(group, lab=lab), document.where(("names", "groups", index))
-            )
+            NameGroup(group.name, _matchers(group, lab=lab), document.where(("names", "groups", index)))
             for index, group in enumerate(rules.groups)
         )
     return (NameGroup("", _matchers(rules, lab=lab), document.where(("names",))),)
@@ -127,9 +125,7 @@ def _dns(rules: DnsNamesAllowed) -> DnsMatcher:
     text = " and ".join(texts) + _wildcard_text(rules.wildcard)
     if rules.max_labels < 127:
         text += f", at most {rules.max_labels} labels"
-    return DnsMatcher(
-        frozenset(rules.suffix), frozenset(rules.exact), rules.wildcard, rules.max_labels, text
-    )
+    return DnsMatcher(frozenset(rules.suffix), frozenset(rules.exact), rules.wildcard, rules.max_labels, text)
 
 
 def _ip(rules: IpAddressesAllowed, *, lab: bool) -> IpMatcher:

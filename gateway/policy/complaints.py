@@ -17,7 +17,7 @@ Value = dict[str, "Value"] | list["Value"] | str | None
 MAX_LISTED = 24
 
 
-class Misfit(ValueError):  # noqa: N818  it is no fault of the program
+class Misfit(ValueError):
     """Raised by validators of our models: ``at`` leads from the validated value to the guilty one."""
 
     def __init__(self, text: str, at: Path = ()) -> None:

@@ -47,7 +47,11 @@ def key_usage_bits(value_der: bytes) -> tuple[str, ...]:
     if tag != der.BIT_STRING or end != len(value_der) or end - start < 1 or value_der[start] > 7:
         raise MalformedMessage("the requested keyUsage is no BIT STRING")
     octets = value_der[start + 1 : end]
-    found = [name for bit, name in enumerate(_BITS) if bit >> 3 < len(octets) and octets[bit >> 3] << (bit & 7) & 0x80]
+    found = [
+        name
+        for bit, name in enumerate(_BITS)
+        if bit >> 3 < len(octets) and octets[bit >> 3] << (bit & 7) & 0x80
+    ]
     return tuple(found)
 
 

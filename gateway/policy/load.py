@@ -2,8 +2,274 @@
 
 from __future__ import annotations
 
-from gateway.policy.registry import Registry
-from gateway.policy.rules import Bundle
-from gateway.policy.sources import PolicySource, read_directory
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
 
-__all__ = ["Bundle", "PolicySource", "Registry", "read_directory"]
+from pydantic import BaseModel
+
+from gateway.errors import ConfigurationError
+from gateway.model.enrolment import Operation
+from gateway.policy.compile import compile_policy, overlap
+from gateway.policy.complaints import Path, Value, did_you_mean
+from gateway.policy.document import DOCUMENT_KINDS, PLANNED_KINDS, Backend, Endpoint, Policy, TrustStore
+from gateway.policy.registry import Registry
+from gateway.policy.rules import (
+    Bundle,
+    CompiledBackend,
+    CompiledEndpoint,
+    CompiledPolicy,
+    CompiledTrustStore,
+)
+from gateway.policy.sources import FileReader, PolicySource, read_beside, read_directory
+from gateway.policy.trust import certificate_pem, compile_trust_store
+from gateway.policy.yaml_marks import ComplaintList, Document, read_documents, validate
+
+__all__ = ["Bundle", "PolicySource", "Registry", "load_bundle", "read_directory"]
+
+DEFAULT_ENDPOINT = "default"
+AnyDocument = Endpoint | Backend | TrustStore | Policy
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A document of a known kind, as a model and as it was written."""
+
+    model: AnyDocument
+    document: Document
+    source: PolicySource
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What must be unique: an endpoint's name within its protocol, any other name within its kind."""
+        protocol = self.model.protocol if isinstance(self.model, Endpoint) else ""
+        return self.model.kind, protocol, self.model.metadata.name
+
+
+@dataclass(slots=True)
+class _Loader:
+    registry: Registry
+    read_file: FileReader
+    found: ComplaintList = field(default_factory=ComplaintList)
+    read: list[_Read] = field(default_factory=list)
+    endpoints: dict[tuple[str, str], CompiledEndpoint] = field(default_factory=dict)
+    backends: dict[str, CompiledBackend] = field(default_factory=dict)
+    trust_stores: dict[str, CompiledTrustStore] = field(default_factory=dict)
+    policies: list[CompiledPolicy] = field(default_factory=list)
+    declared: set[tuple[str, str, str]] = field(default_factory=set)
+    unreadable: bool = False
+
+    def names(self, kind: str, protocol: str = "") -> list[str]:
+        return [name for one, of, name in sorted(self.declared) if one == kind and of == protocol]
+
+
+def load_bundle(
+    sources: Sequence[PolicySource], registry: Registry, read_file: FileReader = read_beside
+) -> Bundle:
+    """Make a bundle of all documents. ``read_file`` gives the files that trust stores name.
+
+    Raises ConfigurationError with one line for every mistake: ``file:line:column: path: what is wrong; what
+    would be right``.
+    """
+    loader = _Loader(registry, read_file)
+    for source in sources:
+        _read_source(loader, source)
+    _check_unique(loader)
+    for one in loader.read:
+        _compile_one(loader, one)
+    _compile_policies(loader)
+    loader.found.raise_if_any()
+    if not loader.policies:
+        name = sources[0].name if sources else "policies"
+        raise ConfigurationError(f"{name}:1:1: there is no Policy, so nothing would be issued; write one")
+    return _bundle(loader)
+
+
+def _read_source(loader: _Loader, source: PolicySource) -> None:
+    try:
+        documents = read_documents(source.name, source.text)
+    except ConfigurationError as error:
+        loader.found.take(error)
+        loader.unreadable = True
+        return
+    for document in documents:
+        model = _kind_of(loader, document)
+        if model is None:
+            loader.unreadable = True
+            continue
+        try:
+            loader.read.append(_Read(validate(model, document), document, source))
+        except ConfigurationError as error:
+            loader.found.take(error)
+            loader.unreadable = True
+
+
+def _kind_of(loader: _Loader, document: Document) -> type[AnyDocument] | None:
+    if not isinstance(document.value, dict):
+        loader.found.add(
+            document, (), "this is no document; begin with apiVersion: pkigate/v1 and kind: Policy"
+        )
+        return None
+    kind = document.value.get("kind")
+    if isinstance(kind, str) and kind in DOCUMENT_KINDS:
+        return DOCUMENT_KINDS[kind]
+    if kind is None:
+        text = f"the key 'kind' is missing; add one of {', '.join(DOCUMENT_KINDS)}"
+    elif kind in PLANNED_KINDS:
+        text = f"documents of the kind {kind!r} are not available in this version; remove this one"
+    else:
+        text = f"{kind!r} is no kind of document; {did_you_mean(str(kind), DOCUMENT_KINDS)}"
+    loader.found.add(document, ("kind",) if kind is not None else (), text)
+    return None
+
+
+def _check_unique(loader: _Loader) -> None:
+    first: dict[tuple[str, str, str], Document] = {}
+    for one in loader.read:
+        other = first.setdefault(one.key, one.document)
+        loader.declared.add(one.key)
+        if other is not one.document:
+            text = (
+                f"another {one.model.kind} has the name {one.model.metadata.name!r} already, at "
+                f"{other.where(('metadata', 'name'))}; choose another name"
+            )
+            loader.found.add(one.document, ("metadata", "name"), text)
+
+
+def _compile_one(loader: _Loader, one: _Read) -> None:
+    model = one.model
+    if isinstance(model, Endpoint):
+        _compile_endpoint(loader, model, one.document)
+    elif isinstance(model, Backend):
+        options = _options(loader, one.document, model.type, loader.registry.backend_options, ("type",))
+        loader.backends[model.metadata.name] = CompiledBackend(model.metadata.name, model.type, options)
+    elif isinstance(model, TrustStore):
+        for index, name in enumerate(model.backends):
+            _refer(loader, one.document, ("backends", index), "Backend", name)
+        store = compile_trust_store(model, one.document, one.source, loader.read_file, loader.found)
+        loader.trust_stores[model.metadata.name] = store
+
+
+def _compile_endpoint(loader: _Loader, endpoint: Endpoint, document: Document) -> None:
+    name, protocol = endpoint.metadata.name, endpoint.protocol
+    options = _options(loader, document, protocol, loader.registry.endpoint_options, ("protocol",))
+    if name in loader.registry.reserved_endpoint_names.get(protocol, frozenset()):
+        text = (
+            f"{name!r} is a word of the protocol {protocol} and cannot name an endpoint; choose another name"
+        )
+        loader.found.add(document, ("metadata", "name"), text)
+    _refer(loader, document, ("backend",), "Backend", endpoint.backend)
+    loader.endpoints[protocol, name] = CompiledEndpoint(
+        name, protocol, endpoint.backend, options, int(endpoint.grace.total_seconds())
+    )
+
+
+def _options(
+    loader: _Loader, document: Document, word: str, known: Iterable[str], path: Path
+) -> BaseModel | None:
+    models = loader.registry.endpoint_options if path == ("protocol",) else loader.registry.backend_options
+    if word not in models:
+        what = "protocol" if path == ("protocol",) else "type of CA"
+        loader.found.add(
+            document, path, f"no installed plug-in brings the {what} {word!r}; {did_you_mean(word, known)}"
+        )
+        return None
+    try:
+        return validate(models[word], document, at=("options",))
+    except ConfigurationError as error:
+        loader.found.take(error)
+        return None
+
+
+def _refer(loader: _Loader, document: Document, path: Path, kind: str, name: str, protocol: str = "") -> None:
+    if (kind, protocol, name) in loader.declared or loader.unreadable:
+        # A document that could not be read may be the one that is meant; its own mistakes come first.
+        return
+    of = f" of {protocol}" if protocol else ""
+    text = f"there is no {kind}{of} {name!r}; {did_you_mean(name, loader.names(kind, protocol))}"
+    loader.found.add(document, path, text)
+
+
+def _compile_policies(loader: _Loader) -> None:
+    compiled: list[tuple[CompiledPolicy, Document]] = []
+    for one in loader.read:
+        if isinstance(one.model, Policy):
+            _check_references(loader, one.model, one.document)
+            endpoints = frozenset(loader.names("Endpoint", one.model.match.protocol))
+            policy = compile_policy(one.model, one.document, endpoints, loader.found, lab=loader.registry.lab)
+            compiled.append((policy, one.document))
+    for (policy, _), (other, document) in combinations(compiled, 2):
+        if policy.priority == other.priority and overlap(policy, other):
+            text = (
+                f"the policy {policy.name!r} at {policy.where} has the same priority {policy.priority} and some "
+                "requests fit both; give one of them another number"
+            )
+            loader.found.add(document, ("priority",), text)
+    loader.policies = [policy for policy, _ in sorted(compiled, key=lambda pair: pair[0].priority)]
+
+
+def _check_references(loader: _Loader, policy: Policy, document: Document) -> None:
+    match, protocol = policy.match, policy.match.protocol
+    known = loader.registry.endpoint_options
+    if protocol not in known:
+        text = f"no installed plug-in brings the protocol {protocol!r}; {did_you_mean(protocol, known)}"
+        loader.found.add(document, ("match", "protocol"), text)
+    else:
+        path: Path = ("match", "endpoint")
+        single = isinstance(_at(document.value, path), str)
+        for index, name in enumerate(match.endpoint):
+            _refer(loader, document, path if single else (*path, index), "Endpoint", name, protocol)
+        if not match.endpoint and not loader.names("Endpoint", protocol) and not loader.unreadable:
+            text = f"there is no Endpoint of {protocol}, so this policy is for nothing; write one"
+            loader.found.add(document, ("match", "protocol"), text)
+    for index, rule in enumerate(policy.issue):
+        _refer(loader, document, ("issue", index, "backend"), "Backend", rule.backend)
+    for key, certificate in (
+        ("mtls", policy.authenticate.mtls),
+        ("renewal-cert", policy.authenticate.renewal_cert),
+    ):
+        if certificate is not None:
+            _refer(loader, document, ("authenticate", key, "trust"), "TrustStore", certificate.trust)
+
+
+def _at(value: Value, path: Path) -> Value:
+    for step in path:
+        value = value.get(str(step)) if isinstance(value, dict) else None
+    return value
+
+
+def _bundle(loader: _Loader) -> Bundle:
+    documents_json = _canonical(loader)
+    index: dict[tuple[str, str, Operation], tuple[CompiledPolicy, ...]] = {}
+    for policy in loader.policies:
+        for endpoint in policy.endpoints:
+            for operation in policy.operations:
+                key = (policy.protocol, endpoint, operation)
+                index[key] = (*index.get(key, ()), policy)
+    return Bundle(
+        sha256=hashlib.sha256(documents_json.encode()).hexdigest(),
+        endpoints=loader.endpoints,
+        backends=loader.backends,
+        trust_stores=loader.trust_stores,
+        policies=tuple(loader.policies),
+        documents_json=documents_json,
+        index=index,
+    )
+
+
+def _canonical(loader: _Loader) -> str:
+    """All documents as JSON with sorted keys, ordered by kind and name, files written out.
+
+    So the bundle's name depends on what it says alone, not on file names, order, comments or layout.
+    """
+    documents = []
+    for one in sorted(loader.read, key=lambda read: read.key):
+        value = dict(one.document.value) if isinstance(one.document.value, dict) else {}
+        if isinstance(one.model, TrustStore):
+            value.pop("files", None)
+            certificates = loader.trust_stores[one.model.metadata.name].certificates_der
+            value["certificates"] = [certificate_pem(certificate_der) for certificate_der in certificates]
+        documents.append(value)
+    return json.dumps(documents, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

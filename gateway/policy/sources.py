@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +14,18 @@ SUFFIXES = frozenset({".yaml", ".yml"})
 
 @dataclass(frozen=True, slots=True)
 class PolicySource:
-    """One YAML text; ``name`` is what stands before line and column in complaints."""
+    """One YAML text; ``name`` is what stands before line and column in complaints.
+
+    ``directory`` is where files that the text names are looked for, None for a text that came without any.
+    """
 
     name: str
     text: str
+    directory: Path | None = None
+
+
+FileReader = Callable[[PolicySource, str], bytes]
+"""Reads a file that a source names. Raises ConfigurationError with a text but without a place."""
 
 
 def read_directory(path: Path) -> tuple[PolicySource, ...]:
@@ -32,7 +41,28 @@ def read_directory(path: Path) -> tuple[PolicySource, ...]:
         ) from error
     if not files:
         raise ConfigurationError(f"{path}: no policy file stands here; put at least one *.yaml file into it")
-    return tuple(PolicySource(file.name, _text(file)) for file in files)
+    return tuple(PolicySource(file.name, _text(file), path) for file in files)
+
+
+def read_beside(source: PolicySource, path: str) -> bytes:
+    """Read a file that a policy text names by its path relative to that text.
+
+    Raises ConfigurationError, without a place, if there is no such file, it is over 1 MiB or leads elsewhere.
+    """
+    if source.directory is None:
+        raise ConfigurationError(f"the file {path!r} cannot be read from here; write its certificates out")
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise ConfigurationError(f"{path!r} leads out of the policy directory; put the file into it")
+    try:
+        with (source.directory / path).open("rb") as stream:
+            content = stream.read(MAX_SOURCE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the file {path!r} cannot be read: {error.strerror}; put it beside {source.name}"
+        ) from error
+    if len(content) > MAX_SOURCE_BYTES:
+        raise ConfigurationError(f"the file {path!r} is over 1 MiB; split it")
+    return content
 
 
 def _text(file: Path) -> str:

@@ -9,7 +9,7 @@ text that was written (``no`` is "no", ``1.10`` is "1.10") and the pydantic mode
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import yaml
@@ -115,21 +115,24 @@ def read_documents(name: str, text: str) -> tuple[Document, ...]:
     return tuple(document for document in documents if document.value is not None)
 
 
-def validate(model: type[Model], document: Document, name: str = "") -> Model:
-    """Make an instance of ``model`` from a document.
+def validate(model: type[Model], document: Document, name: str = "", at: Path = ()) -> Model:
+    """Make an instance of ``model`` from a document, or from the part of it ``at`` a path.
 
     Raises ConfigurationError with one line ``file:line:column: path: what is wrong; what would be right`` per
-    mistake. ``name`` replaces the document's own name in them.
+    mistake. ``name`` replaces the document's own name in them. A part that is not written counts as empty.
     """
     if name and name != document.name:
         document = Document(name, document.value, document.marks, document.key_marks)
     found = ComplaintList()
+    value = document.value
+    for step in at:
+        value = value.get(step) if isinstance(value, dict) and isinstance(step, str) else None
+    value = {} if value is None and at else value
     try:
-        return model.model_validate(document.value)
+        return model.model_validate(value)
     except ValidationError as error:
-        for complaint in sorted(
-            complaints_of(model, document.value, error), key=lambda one: _place(document, one)
-        ):
+        complaints = [replace(one, path=(*at, *one.path)) for one in complaints_of(model, value, error)]
+        for complaint in sorted(complaints, key=lambda one: _place(document, one)):
             found.add(document, complaint.path, complaint.text, of_key=complaint.of_key)
         cause = error
     try:

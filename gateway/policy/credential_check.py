@@ -1,0 +1,137 @@
+"""Holds verified credentials against the policy, and the names of the plan against what they may ask for."""
+
+from __future__ import annotations
+
+from gateway.model.enrolment import EnrolmentRequest
+from gateway.model.evidence import MTLS, RENEWAL_CERT, Evidence, Linking, VerifiedCredential
+from gateway.model.names import CN_OID, DistinguishedName, GeneralName, NameKind
+from gateway.model.reasons import Reason, ReasonCode
+from gateway.pki.certificate import parse_certificate
+from gateway.pki.name_syntax import shown
+from gateway.pki.names import names_match
+from gateway.policy.name_rules import under_suffix
+from gateway.policy.renewal_check import RENEWING
+from gateway.policy.rules import CompiledPolicy, PopLinking, Require
+
+_LINKED = frozenset({Linking.TLS_UNIQUE, Linking.TLS_EXPORTER})
+
+
+def credential_reasons(policy: CompiledPolicy, request: EnrolmentRequest, evidence: Evidence) -> list[Reason]:
+    """Whether the evidence is what the policy asks for. Verification has been done; this trusts nobody twice."""
+    rule = policy.authenticate
+    kinds = {credential.kind for credential in evidence.credentials}
+    if MTLS in kinds and request.operation in RENEWING:
+        kinds.add(RENEWAL_CERT)
+    met = rule.kinds <= kinds if rule.require is Require.ALL else not rule.kinds.isdisjoint(kinds)
+    if not met:
+        joined = " and " if rule.require is Require.ALL else " or "
+        text = f"a verified credential is missing: {joined.join(sorted(rule.kinds))}"
+        return [_reason(policy, ReasonCode.AUTH_MISSING, text, "presented")]
+    found = _linking_reasons(policy, request.linking)
+    if rule.renewal is not None and RENEWAL_CERT in kinds and not _renews_itself(request, evidence):
+        text = "the certificate that authenticates is not the one that is to be renewed"
+        found.append(_reason(policy, ReasonCode.RENEWAL_NOT_OURS, text, "renews"))
+    return found
+
+
+def _linking_reasons(policy: CompiledPolicy, linking: Linking) -> list[Reason]:
+    mode = policy.authenticate.pop_linking
+    if linking in _LINKED or mode is PopLinking.IGNORE:
+        return []
+    if linking is Linking.ABSENT:
+        if mode is PopLinking.IF_PRESENT:
+            return []
+        text = "the CSR must carry the TLS channel binding as challengePassword (RFC 7030 section 3.5)"
+    elif linking is Linking.MISMATCH:
+        # RFC 7030 3.5: a value that is there must be verified
+        text = "the challengePassword of the CSR is not this TLS session's channel binding"
+    else:
+        text = "the CSR carries a challengePassword, but this connection has no channel binding to compare"
+    return [_reason(policy, ReasonCode.CSR_LINKING, text, "linking", "pop_linking")]
+
+
+def _renews_itself(request: EnrolmentRequest, evidence: Evidence) -> bool:
+    certificates = [one.certificate_der for one in evidence.credentials if one.certificate_der is not None]
+    return request.renews_der is not None and request.renews_der in certificates
+
+
+def scope_reasons(
+    policy: CompiledPolicy,
+    evidence: Evidence,
+    subject: DistinguishedName,
+    sans: tuple[GeneralName, ...],
+) -> list[Reason]:
+    """Names of the plan that a credential may not ask for."""
+    found: list[Reason] = []
+    rule = policy.authenticate.mtls
+    for credential in evidence.credentials:
+        if credential.names is not None:
+            found += _beyond_bound(policy, credential.names, subject, sans)
+        if rule is not None and rule.own_names_only and credential.kind == MTLS:
+            found += _beyond_certificate(policy, credential, subject, sans)
+    return found
+
+
+def _beyond_bound(
+    policy: CompiledPolicy,
+    names: tuple[str, ...],
+    subject: DistinguishedName,
+    sans: tuple[GeneralName, ...],
+) -> list[Reason]:
+    suffixes = frozenset(name.lower().removeprefix("*.").strip(".") for name in names)
+    asked = [(name.value, "identity.sans", _inside_bound(name, suffixes)) for name in sans]
+    asked += [
+        (value, "identity.subject.CN", under_suffix(value.lower().removeprefix("*."), suffixes))
+        for value in subject.values(CN_OID)
+    ]
+    allowed = ", ".join(sorted(suffixes)) or "nothing"
+    return [
+        _reason(
+            policy,
+            ReasonCode.AUTH_CREDENTIAL_SCOPE,
+            f"{shown(value)} is beyond this credential; it may ask for names under {allowed}",
+            path,
+        )
+        for value, path, inside in asked
+        if not inside
+    ]
+
+
+def _inside_bound(name: GeneralName, suffixes: frozenset[str]) -> bool:
+    if name.kind is NameKind.DNS:
+        return under_suffix(name.value.removeprefix("*."), suffixes)
+    if name.kind is NameKind.EMAIL:
+        return under_suffix(name.value.rpartition("@")[2].lower(), suffixes)
+    return False  # a bound of DNS names says nothing of addresses and URIs
+
+
+def _beyond_certificate(
+    policy: CompiledPolicy,
+    credential: VerifiedCredential,
+    subject: DistinguishedName,
+    sans: tuple[GeneralName, ...],
+) -> list[Reason]:
+    if credential.certificate_der is None:
+        text = "this credential has no certificate, so that nothing may be asked for with it"
+        return [_reason(policy, ReasonCode.AUTH_CREDENTIAL_SCOPE, text, "presented")]
+    own = parse_certificate(credential.certificate_der)
+    own_names = {(name.kind, name.value) for name in own.sans}
+    found = [
+        _reason(
+            policy,
+            ReasonCode.AUTH_CREDENTIAL_SCOPE,
+            f"{shown(name.value)} is not in the client certificate, which may ask for its own names only",
+            "identity.sans",
+        )
+        for name in sans
+        if (name.kind, name.value) not in own_names
+    ]
+    if subject and not names_match(subject, own.subject):
+        text = f"the subject {subject} is not that of the client certificate, {own.subject}"
+        found.append(_reason(policy, ReasonCode.AUTH_CREDENTIAL_SCOPE, text, "identity.subject"))
+    return found
+
+
+def _reason(policy: CompiledPolicy, code: ReasonCode, text: str, path: str, key: str = "") -> Reason:
+    rule = f"{policy.name}.authenticate.{key}" if key else f"{policy.name}.authenticate"
+    return Reason(code, text, path, rule, policy.authenticate.where)

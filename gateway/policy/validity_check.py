@@ -1,0 +1,67 @@
+"""Makes notBefore and notAfter of the plan (RFC 5280 section 4.1.2.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gateway.model.enrolment import EnrolmentRequest
+from gateway.model.reasons import Reason, ReasonCode
+from gateway.policy.facts import Facts
+from gateway.policy.rules import CompiledPolicy
+from gateway.policy.terms import duration_text
+
+
+@dataclass(slots=True)
+class JudgedValidity:
+    """The times as they will be signed; ``capped`` says that the issuer's own end cut them short."""
+
+    not_before: datetime
+    not_after: datetime
+    capped: bool = False
+    reasons: list[Reason] = field(default_factory=list)
+
+
+def judge_validity(policy: CompiledPolicy, request: EnrolmentRequest, facts: Facts) -> JudgedValidity:
+    """Begin and end by the rules; what the client asks for counts only where the policy says so."""
+    rule, now = policy.validity, facts.now
+    judged = JudgedValidity(now - rule.backdate, now + rule.default)
+    if request.not_before is not None or request.not_after is not None:
+        _as_requested(policy, request, judged, now)
+    end = facts.issuer_not_after
+    if end is not None and judged.not_after > end:
+        if end <= now or end <= judged.not_before:
+            _refuse(policy, judged, f"the issuing CA's own certificate ends at {end:%Y-%m-%dT%H:%M:%SZ}", "")
+        else:
+            judged.not_after, judged.capped = end, True
+    return judged
+
+
+def _as_requested(
+    policy: CompiledPolicy, request: EnrolmentRequest, judged: JudgedValidity, now: datetime
+) -> None:
+    rule = policy.validity
+    if not rule.client_may_request:
+        path = "not_after" if request.not_after is not None else "not_before"
+        _refuse(policy, judged, "begin and end are set here; leave them out of the request", path)
+        return
+    if request.not_before is not None:
+        judged.not_before = request.not_before
+        judged.not_after = max(request.not_before, now) + rule.default
+        if request.not_before < now - rule.backdate:
+            earliest = duration_text(rule.backdate)
+            _refuse(policy, judged, f"notBefore lies more than {earliest} before now", "not_before")
+        elif request.not_before > now + rule.max:
+            _refuse(policy, judged, f"notBefore lies more than {duration_text(rule.max)} ahead", "not_before")
+    if request.not_after is not None:
+        judged.not_after = request.not_after
+        if request.not_after <= max(judged.not_before, now):
+            _refuse(policy, judged, "notAfter does not lie after now and after notBefore", "not_after")
+        elif request.not_after - max(judged.not_before, now) > rule.max:
+            text = f"the certificate would live longer than {duration_text(rule.max)}; ask for an earlier notAfter"
+            _refuse(policy, judged, text, "not_after")
+
+
+def _refuse(policy: CompiledPolicy, judged: JudgedValidity, text: str, path: str) -> None:
+    rule = policy.validity
+    judged.reasons.append(Reason(ReasonCode.VALIDITY, text, path, f"{policy.name}.validity", rule.where))
