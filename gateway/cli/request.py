@@ -114,6 +114,7 @@ def show(
     document["approvals"] = [
         f"{one.actor} at {one.at:%Y-%m-%d %H:%M:%SZ} {one.note}" for one in row.approvals
     ]
+    document["approvals_required"] = row.approvals_required or None
     remote = row.remote or {}
     document["remote"] = ", ".join(f"{name} {value}" for name, value in remote.items() if value)
     print_fields((name.replace("_", " "), value) for name, value in document.items())
