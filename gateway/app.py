@@ -1,4 +1,4 @@
-"""``pkigate serve``: lock, prepare, bind, fork, tell people, restart what dies, drain (docs/operations.md)."""
+"""``pkigate serve``: lock, bind, prepare, fork, tell people, restart what dies, drain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gateway.plugins import Plugins, load_plugins
 
 
 def run(config: Config) -> int:
-    """Serve until SIGTERM; gives the exit code. Raises ConfigurationError and SecretUnavailable at the start."""
+    """Serve until SIGTERM; gives the exit code. Raises ConfigurationError and SecretUnavailable."""
     configure_logging(level=config.logging.level, style=config.logging.format, threaded=False)
     data = prepare(config.data_directory)
     with supervisor_lock(data):

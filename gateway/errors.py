@@ -1,17 +1,17 @@
 """The one error tree. Expected refusals are values (``model.outcome``); these are what cannot go on.
 
-    GatewayError                 carries a Reason: code and a public text that is safe to show
-      MalformedMessage           the bytes are not what the protocol says
-      PayloadTooLarge            over the bound of this operation
-      RequestTimeout             the sender was too slow
-      NotFound                   no such endpoint, operation or object
-      Overloaded                 queue full: 503 with Retry-After
-      StoreUnavailable           database out of reach, read-only or full: 503 with Retry-After
-      Conflict                   somebody else was first (unique key, compare-and-set)
-      BackendUnavailable         CA out of reach; the call is known not to have acted, or may be repeated
-      BackendInDoubt             the CA may have acted
-      ConfigurationError         file:line:column, what is wrong, what would be right
-      SecretUnavailable          a passphrase or key file is missing or wrong
+GatewayError                 carries a Reason: code and a public text that is safe to show
+  MalformedMessage           the bytes are not what the protocol says
+  PayloadTooLarge            over the bound of this operation
+  RequestTimeout             the sender was too slow
+  NotFound                   no such endpoint, operation or object
+  Overloaded                 queue full: 503 with Retry-After
+  StoreUnavailable           database out of reach, read-only or full: 503 with Retry-After
+  Conflict                   somebody else was first (unique key, compare-and-set)
+  BackendUnavailable         CA out of reach; the call is known not to have acted, or may be repeated
+  BackendInDoubt             the CA may have acted
+  ConfigurationError         file:line:column, what is wrong, what would be right
+  SecretUnavailable          a passphrase or key file is missing or wrong
 """
 
 from __future__ import annotations
@@ -97,5 +97,5 @@ class SecretUnavailable(GatewayError):
     pass
 
 
-class ClientGone(Exception):  # noqa: N818 - no error of ours, so it carries no reason
-    """The client went away before its request was complete: nobody is left to answer. Only the edge catches it."""
+class ClientGone(Exception):
+    """The client went away before its request was whole: nobody is left to answer. The edge catches it."""

@@ -22,7 +22,7 @@ from gateway.model.reasons import ReasonCode
 from gateway.pki.chain import UntrustedCertificate, verify_client_chain
 from gateway.store.credentials import CredentialRow
 
-WRONG_SECRET = "the user name or the secret is wrong"
+NO_SUCH_PAIR = "the user name or the secret is wrong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Authenticator:
         secret = presented.secret.reveal()
         if not await self._secret_matches(row, secret) or row is None:
             self._throttle.failed(presented.user, address)
-            raise CredentialRefused(WRONG_SECRET, detail=f"user {presented.user!r}")
+            raise CredentialRefused(NO_SUCH_PAIR, detail=f"user {presented.user!r}")
         _check_in_force(row, request, now)
         return VerifiedCredential(
             kind=BASIC,
@@ -108,7 +108,7 @@ class Authenticator:
 def _check_in_force(row: CredentialRow, request: EnrolmentRequest, now: datetime) -> None:
     """The secret was right, so the answer may say what is wrong with the credential."""
     if row.revoked_at is not None:
-        raise CredentialRefused(WRONG_SECRET, detail=f"credential {row.id} is revoked")
+        raise CredentialRefused(NO_SUCH_PAIR, detail=f"credential {row.id} is revoked")
     if row.expires_at is not None and row.expires_at <= now:
         raise CredentialRefused(
             f"this credential expired at {row.expires_at:%Y-%m-%d %H:%M}Z; ask for a new one",

@@ -41,7 +41,7 @@ class Claims:
 
 
 def read_claims(rule: AuthenticationRule, request: EnrolmentRequest) -> Claims:
-    """Pick the credentials that the rule looks at. Raises CredentialRefused where a demanded one is missing."""
+    """Pick the credentials that the rule looks at. Raises CredentialRefused where one is missing."""
     password: PresentedPassword | None = None
     certificate: ClaimedCertificate | None = None
     for presented in request.presented:
@@ -88,7 +88,7 @@ def _missing(
 def _claimed(presented: PresentedCertificate, rule: CertificateRule) -> ClaimedCertificate:
     if len(presented.chain_der) > MAX_CHAIN:
         raise CredentialRefused(
-            f"the client certificate came with a chain of {len(presented.chain_der)}; at most {MAX_CHAIN} are read",
+            f"the client's chain has {len(presented.chain_der)} certificates; {MAX_CHAIN} at most are read",
             code=ReasonCode.AUTH_CERTIFICATE_UNTRUSTED,
         )
     try:

@@ -66,7 +66,7 @@ class HttpRequest:
         return [value.decode("latin-1").strip() for key, value in self.headers if key == name]
 
     async def body(self, max_bytes: int) -> bytes:
-        """Read the whole body. Raises PayloadTooLarge before reading by Content-Length, else while reading."""
+        """Read it all. Raises PayloadTooLarge, before reading by Content-Length, else while reading."""
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > max_bytes:
             raise PayloadTooLarge(f"the body has {declared} bytes; at most {max_bytes} are read here")

@@ -61,7 +61,7 @@ def oid(dotted: str) -> bytes:
 
 
 def read_tlv(data: bytes | memoryview, offset: int = 0, end: int | None = None) -> tuple[int, int, int]:
-    """Read one header: gives (identifier octet, start of content, end of content). Raises MalformedMessage."""
+    """Read one header: (identifier octet, start of content, end of content). Raises MalformedMessage."""
     limit = len(data) if end is None else end
     if offset + 2 > limit:
         raise MalformedMessage("the ASN.1 data ends in the middle of an element")
