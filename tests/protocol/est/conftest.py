@@ -16,6 +16,7 @@ from tests.support.labelled import Labelled
 def _documents(factory: pki.Authority, line: pki.Authority) -> list[policies.Document]:
     factory_cert = {"mtls": {"trust": "factory"}}
     renewing_factory = {"renewal-cert": {"trust": "factory", "allow_expired": "30d"}}
+    any_usage = {"mtls": {"trust": "factory", "extended_key_usage": ["anyExtendedKeyUsage"]}}
     slow = {"required": 1, "expires": "1h", "retry_after": "1s"}
     enroll, renew, endpoint = policies.enroll_policy, policies.renew_policy, policies.endpoint
     return [
@@ -27,6 +28,8 @@ def _documents(factory: pki.Authority, line: pki.Authority) -> list[policies.Doc
         endpoint("cert-only"),
         enroll("by-factory-cert", "cert-only", priority=20, authenticate=factory_cert),
         renew("cert-only-again", "cert-only", priority=21),
+        endpoint("any-usage"),
+        enroll("any-usage", "any-usage", priority=25, authenticate=any_usage),
         endpoint("both"),
         enroll("both", "both", priority=30, authenticate={"require": "all", "basic": {}, **factory_cert}),
         endpoint("linked"),

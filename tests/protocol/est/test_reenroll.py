@@ -103,12 +103,12 @@ def test_alternative_names_in_another_order_and_criticality_are_the_same(client:
     assert sorted(dns_names(renewed)) == sorted([host, other])
 
 
-def test_missing_alternative_names_are_refused_by_default(client: EstClient) -> None:
+def test_missing_alternative_names_are_refused_unless_policy_copies_them(labelled: Labelled) -> None:
     """est.md C44"""
-    host = device_name()
+    client, host = labelled.client("default"), device_name()
     device = enroll_device(client, host)
     answer = _renewing(client, device).simple_reenroll(pki.csr(pki.key(), cn=host))
-    assert answer.status == 400, answer.text
+    refused(answer, 400, "renewal.names-differ")
 
 
 def test_missing_alternative_names_are_copied_where_policy_says_so(labelled: Labelled) -> None:
