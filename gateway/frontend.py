@@ -79,9 +79,14 @@ class CaInformation(Protocol):
 class Services(Protocol):
     """What the gateway gives to a front end."""
 
-    enrolments: Enrolments
-    ca_information: CaInformation
-    clock: Clock
+    @property
+    def enrolments(self) -> Enrolments: ...
+
+    @property
+    def ca_information(self) -> CaInformation: ...
+
+    @property
+    def clock(self) -> Clock: ...
 
     def endpoint(self, protocol: ProtocolName, name: str) -> EndpointView | None:
         """The endpoint of this name in the active bundle."""

@@ -1,13 +1,14 @@
-"""The gateway's own TLS certificate: issued by the embedded CA, recorded like every other, renewed in time."""
+"""The gateway's own TLS certificate: issued by the embedded CA, recorded like any other, renewed in time."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from ca_backend.api import CaIssued, IssuanceOrder
 from gateway.clock import Clock
@@ -53,7 +54,7 @@ class TlsIdentity:
             return _from_files(listener.tls, self._data.path)
         key = private_key_for_tls(self._key, self.passphrase())
         chain = tuple(x509.load_pem_x509_certificates(self._certificate.read_bytes()))
-        return TlsCredentials(chain, key)  # type: ignore[arg-type]  # a kind that TLS can use
+        return TlsCredentials(chain, key)
 
     def due(self, clock: Clock) -> bool:
         """Whether a new certificate is needed: none yet, under a third of its life left, other names."""
@@ -164,9 +165,7 @@ def _from_files(files: TlsFiles, base: Path) -> TlsCredentials:
     return TlsCredentials(chain, _load_key(files.key, passphrase))
 
 
-def _load_key(path: Path, passphrase: bytes | None):  # type: ignore[no-untyped-def]
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
+def _load_key(path: Path, passphrase: bytes | None) -> Any:
     try:
         return load_pem_private_key(path.read_bytes(), passphrase)
     except (OSError, ValueError, TypeError) as exc:

@@ -1,4 +1,4 @@
-"""The hash by which a repeated message finds its request again (decisions: "What counts as the same request")."""
+"""The hash by which a repeated message finds its request again."""
 
 from __future__ import annotations
 

@@ -327,7 +327,7 @@ class EnrolmentService:
 def _known_to_others(
     found: Gathered | None, evidence: Evidence, previous: PreviousCertificate | None
 ) -> bool:
-    """Whether the key stands in a certificate of another identity and of another name than the renewed one."""
+    """Whether the key stands in a certificate of another identity and another name than the renewed one."""
     if found is None:
         return False
     old_subject = str(previous.subject) if previous is not None else None

@@ -1,7 +1,7 @@
 """From a granted plan to a recorded certificate: order, compare the answer with the plan, record.
 
-A backend in this process is called first and then written once (docs/adr/0002); for every other one the intent
-is durable before the call, and a job takes over whatever was interrupted.
+A backend in this process is called first and then written once (docs/adr/0002); for every other one the
+intent is durable before the call, and a job takes over whatever was interrupted.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Settlement:
         self._grace_s = grace_s
 
     async def start(self, work: Work) -> Outcome:
-        """Take a new, granted request to its first answer. Raises Conflict if the same one is already there."""
+        """Take a new, granted request to its first answer. Raises Conflict if the same is there already."""
         backend = self._backends.get(work.row.backend or "")
         if backend.signs_in_process:
             return await self._close(work, await backend.issue(_order(work)))
@@ -261,7 +261,7 @@ class Settlement:
             decision=decision,
             answers_until=self._clock.now(),
         )
-        unit.audit(record.event(row, "request.refuse", "failed", codes=[reason.code.value], **details))
+        unit.audit(record.event(row, "request.refuse", "failed", codes=[reason.code.value], facts=details))
         await self._store.recorder.commit(unit)
         return Refused(RequestId(row.id), (reason,))
 

@@ -101,7 +101,7 @@ class CertificatePlan:
 
 @dataclass(frozen=True, slots=True)
 class BadMessage:
-    """A message that never became an EnrolmentRequest, to be recorded. ``endpoint`` is as it was asked for."""
+    """A message that never became an EnrolmentRequest, to be recorded. ``endpoint`` is as asked for."""
 
     protocol: ProtocolName
     endpoint: str
