@@ -106,7 +106,8 @@ class Gateway:
             "--metrics-port",
             "0",
         ]
-        command += ["--workers", str(self.workers)]
+        if self.workers is not None:
+            command += ["--workers", str(self.workers)]
         return command + (["--lab"] if self.lab else []) + list(self.arguments)
 
     def _write_config(self) -> None:
