@@ -26,7 +26,7 @@ class Fleet:
     journal: Journal
     size: int = 16
     counts: Counter[str] = field(default_factory=Counter)
-    trouble_seen: asyncio.Event = field(default_factory=asyncio.Event)
+    in_flight: int = 0  # requests on an open connection that wait for their answer
     _stopping: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -50,6 +50,11 @@ class Fleet:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 return task.exception()
         return None
+
+    @property
+    def answers(self) -> int:
+        """Certificates received so far, repeats counted."""
+        return self.counts["200"]
 
     @property
     def stopping(self) -> bool:
@@ -102,7 +107,6 @@ class _Client:
                 await asyncio.sleep(min(answer.retry_after_s, 0.2))
                 continue
             journal.trouble(spki, answer.status, answer.body)
-            self.fleet.trouble_seen.set()
             if self.fleet.stopping:
                 return
             await asyncio.sleep(0.05)
@@ -115,7 +119,11 @@ class _Client:
                 if stream is None or not stream.is_open:
                     stream = self.stream = EstStream("localhost", self.port, self.context)
                     await stream.open()
-                return await stream.exchange(octets)
+                self.fleet.in_flight += 1
+                try:
+                    return await stream.exchange(octets)
+                finally:
+                    self.fleet.in_flight -= 1
         except (OSError, EOFError, ssl.SSLError):
             self.fleet.counts["connection broken"] += 1
         except TimeoutError:

@@ -37,7 +37,8 @@ class Plan:
     kills: int
     tree_kills: int
     clients: int = 16
-    longest_life_s: float = 0.06  # a worker is killed at a random moment within this after it was seen
+    longest_life_s: float = 0.04  # a worker is killed at a random moment within this once it works
+    newborn_share: float = 0.2  # of the kills hit a worker at any moment of its start instead
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class Report:
     """What happened."""
 
     kills: int
+    kills_in_flight: int  # kills while a request was on its way through the gateway
     tree_kills: int
     seconds: float
     exchanges: dict[str, int]
@@ -53,6 +55,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         return {
             "kills": self.kills,
+            "kills_in_flight": self.kills_in_flight,
             "tree_kills": self.tree_kills,
             "seconds": round(self.seconds, 1),
             "exchanges": self.exchanges,
@@ -67,31 +70,40 @@ async def run(gateway: Gateway, journal: Journal, plan: Plan) -> Report:
     fleet = Fleet(gateway, journal, plan.clients)
     fleet.start()
     await asyncio.sleep(0.3)
-    kills = await _kill_workers(gateway, fleet, plan)
+    in_flight = await _kill_workers(gateway, fleet, plan)
     tree_kills = await _kill_trees(gateway, fleet, plan)
     await fleet.stop()
     verdict = judge(journal, certificates(gateway.sql_url), already_there=already_there)
     verdict.audit = audit_trouble(gateway)
     seconds = time.monotonic() - started
-    return Report(kills, tree_kills, seconds, dict(fleet.counts), verdict)
+    return Report(plan.kills, in_flight, tree_kills, seconds, dict(fleet.counts), verdict)
 
 
 async def _kill_workers(gateway: Gateway, fleet: Fleet, plan: Plan) -> int:
-    """SIGKILL a random worker again and again, each time only after the last one was replaced."""
+    """SIGKILL a random worker again and again; gives how often requests were in flight."""
     killed: set[int] = set()
-    count = 0
+    count = in_flight = 0
     while count < plan.kills:
         _stop_if_hopeless(gateway, fleet)
         pid = await _living_worker(gateway, killed)
+        if random.random() >= plan.newborn_share:
+            await _next_answer(fleet)
         await asyncio.sleep(random.uniform(0.0, plan.longest_life_s))
+        killed.add(pid)
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
-            killed.add(pid)
             continue
-        killed.add(pid)
         count += 1
-    return count
+        in_flight += fleet.in_flight > 0
+    return in_flight
+
+
+async def _next_answer(fleet: Fleet, longest_s: float = 2.0) -> None:
+    """Wait until somebody gets a certificate, so that the kill hits a gateway at work."""
+    before, deadline = fleet.answers, time.monotonic() + longest_s
+    while fleet.answers == before and time.monotonic() < deadline:
+        await asyncio.sleep(0.001)
 
 
 async def _living_worker(gateway: Gateway, killed: set[int]) -> int:
