@@ -39,8 +39,8 @@ apt_install() {
     fi
     say "installing Debian packages: ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq >&2 || say "warning: apt-get update failed; going on with the lists that are there"
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+    apt-get update -qq >/dev/null || say "warning: apt-get update failed; going on with the lists that are there"
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
         stop "apt-get could not install ${missing[*]}"
 }
 
