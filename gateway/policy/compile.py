@@ -204,7 +204,7 @@ def _chosen_text(policy: Policy) -> str:
 
 
 def overlap(one: CompiledPolicy, other: CompiledPolicy) -> bool:
-    """Whether some request could fit both. Credentials do not tell policies apart: a request may bring two."""
+    """Whether some request could fit both. Credentials do not tell apart: a request may bring two."""
     return (
         one.protocol == other.protocol
         and not one.endpoints.isdisjoint(other.endpoints)

@@ -17,7 +17,7 @@ _LINKED = frozenset({Linking.TLS_UNIQUE, Linking.TLS_EXPORTER})
 
 
 def credential_reasons(policy: CompiledPolicy, request: EnrolmentRequest, evidence: Evidence) -> list[Reason]:
-    """Whether the evidence is what the policy asks for. Verification has been done; this trusts nobody twice."""
+    """What the policy asks for and the evidence does not hold. Verification itself has been done before."""
     rule = policy.authenticate
     kinds = {credential.kind for credential in evidence.credentials}
     if MTLS in kinds and request.operation in RENEWING:
@@ -28,7 +28,7 @@ def credential_reasons(policy: CompiledPolicy, request: EnrolmentRequest, eviden
         text = f"a verified credential is missing: {joined.join(sorted(rule.kinds))}"
         return [_reason(policy, ReasonCode.AUTH_MISSING, text, "presented")]
     found = _linking_reasons(policy, request.linking)
-    if rule.renewal is not None and RENEWAL_CERT in kinds and not _renews_itself(request, evidence):
+    if rule.renewal is not None and RENEWAL_CERT in kinds and not is_renewed_by_itself(request, evidence):
         text = "the certificate that authenticates is not the one that is to be renewed"
         found.append(_reason(policy, ReasonCode.RENEWAL_NOT_OURS, text, "renews"))
     return found
@@ -50,7 +50,8 @@ def _linking_reasons(policy: CompiledPolicy, linking: Linking) -> list[Reason]:
     return [_reason(policy, ReasonCode.CSR_LINKING, text, "linking", "pop_linking")]
 
 
-def _renews_itself(request: EnrolmentRequest, evidence: Evidence) -> bool:
+def is_renewed_by_itself(request: EnrolmentRequest, evidence: Evidence) -> bool:
+    """Whether the certificate that is to be renewed is one of the verified credentials."""
     certificates = [one.certificate_der for one in evidence.credentials if one.certificate_der is not None]
     return request.renews_der is not None and request.renews_der in certificates
 

@@ -12,7 +12,7 @@ _CURVE_ORDER = ("P-256", "P-384", "P-521")
 
 
 def describe(bundle: Bundle, protocol: str, endpoint: str, operation: Operation) -> Wanted | None:
-    """The union over the policies that could be selected; what one of them does not ask for is not required."""
+    """The union over the policies here; what one of them does not ask for is not required."""
     policies = bundle.index.get((protocol, endpoint, operation), ())
     if not policies:
         return None
@@ -59,7 +59,7 @@ def _common(policies: tuple[CompiledPolicy, ...]) -> tuple[str, ...]:
 
 
 def _san_required(policy: CompiledPolicy) -> bool:
-    return any(
+    return policy.names.subject is SubjectForm.FIRST_DNS or any(
         policy.names.kinds[kind].required
         for kind in (NameKind.DNS, NameKind.IP, NameKind.EMAIL, NameKind.URI)
     )

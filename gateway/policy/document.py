@@ -159,7 +159,7 @@ class ClientCertificateAuthentication(CertificateAuthentication):
 
     names: Literal["any", "own"] = Field(
         "any",
-        description="own: the request may name only what this certificate itself bears. any: as the rules say",
+        description="own: the request may name only what this certificate bears. any: as the rules say",
     )
 
 

@@ -1,32 +1,26 @@
-"""The decision: select a policy, judge the request by it, build what will be signed.
+"""The decision: judge a request by the selected policy and build what will be signed.
 
 Pure and synchronous: times and facts come in. Nothing of a request reaches the plan unless a rule names it;
-what no rule speaks for is refused.
+what no rule speaks for is refused. Every step writes a line of the trace.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from gateway.model.decision import Allow, Decision, Deny, TraceStep
-from gateway.model.enrolment import CertificatePlan, EnrolmentRequest
+from gateway.model.enrolment import CertificatePlan, EnrolmentRequest, Operation
 from gateway.model.evidence import Evidence
-from gateway.model.keys import ClientKey
-from gateway.model.names import GeneralName
+from gateway.model.keys import ClientKey, PublicKey
+from gateway.model.names import DistinguishedName, GeneralName
 from gateway.model.reasons import Reason, ReasonCode
-from gateway.pki.names import names_match, san_sets_match
+from gateway.policy.credential_check import credential_reasons, is_renewed_by_itself, scope_reasons
 from gateway.policy.describe import describe
+from gateway.policy.extension_check import JudgedExtensions, judge_extensions
 from gateway.policy.facts import Facts, PreviousCertificate
-from gateway.policy.judge_extensions import (
-    judge_extensions,
-    judge_validity,
-    planned_extensions,
-    planned_key_usage,
-)
-from gateway.policy.judge_keys import RENEWING, judge_key, judge_linking, judge_renewal
-from gateway.policy.judge_sans import JudgedSans, judge_sans
-from gateway.policy.judge_subject import JudgedSubject, judge_subject
+from gateway.policy.key_check import key_reasons
+from gateway.policy.renewal_check import RENEWING, renewal_reasons
 from gateway.policy.rules import (
     AuthenticationRule,
     BasicRule,
@@ -36,7 +30,10 @@ from gateway.policy.rules import (
     PopLinking,
     Require,
 )
+from gateway.policy.san_check import judge_sans
 from gateway.policy.selection import NotSelected, Selected, accepted_kinds, select
+from gateway.policy.subject_check import judge_subject
+from gateway.policy.validity_check import JudgedValidity, judge_validity
 
 __all__ = [
     "AuthenticationRule",
@@ -58,136 +55,195 @@ __all__ = [
 ]
 
 LOG = logging.getLogger(__name__)
+MAX_LISTED = 20
+MAX_REASONS = 50  # of one step; more would only swell the answer and the record
+_ENROLLING = frozenset({Operation.ENROLL, *RENEWING})
+
+
+@dataclass(slots=True)
+class _Judgement:
+    """What has been found so far, step by step."""
+
+    policy: CompiledPolicy
+    request: EnrolmentRequest
+    evidence: Evidence
+    facts: Facts
+    trace: list[TraceStep]
+    reasons: list[Reason] = field(default_factory=list)
+
+    def note(self, step: str, where: str, reasons: list[Reason], message: str, verdict: str = "ok") -> None:
+        """Write one line of the trace if all is well, else one for every reason."""
+        if not reasons:
+            self.trace.append(TraceStep(step, f"{self.policy.name}.{step}", verdict, message, where))
+            return
+        told = reasons[:MAX_REASONS]
+        self.reasons += told
+        self.trace += [
+            TraceStep(step, reason.rule, "refused", f"{reason.code}: {reason.message}", reason.where)
+            for reason in told
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the plan will hold beside the key."""
+
+    subject: DistinguishedName
+    sans: tuple[GeneralName, ...]
+    extensions: JudgedExtensions
+    validity: JudgedValidity
 
 
 def evaluate(
     bundle: Bundle, selected: Selected, request: EnrolmentRequest, evidence: Evidence, facts: Facts
 ) -> Decision:
-    """Judge a request whose credentials have stood up, and build the plan. Never raises: a fault is a Deny."""
+    """Decide on a request. An Allow carries the plan of exactly what will be signed. Never raises."""
+    judgement = _Judgement(selected.policy, request, evidence, facts, [*selected.trace])
     try:
-        return _evaluate(bundle, selected, request, evidence, facts)
-    except Exception:  # a check that fails must never let anything pass
-        LOG.exception("policy.crash %s", selected.policy.name)
-        text = "the policy could not be applied because of a fault; tell the operator"
-        reason = Reason(ReasonCode.POLICY_CRASH, text, "", selected.policy.name, selected.policy.where)
-        step = TraceStep("fault", selected.policy.name, "refused", text, selected.policy.where)
-        return Deny(selected.policy.name, bundle.sha256, (reason,), (*selected.trace, step))
+        return _evaluated(bundle, judgement)
+    except Exception:  # a check that fails must let nothing pass, nor take the request path down
+        LOG.exception("policy.crash policy=%s bundle=%s", selected.policy.name, bundle.sha256)
+        return _crashed(bundle, judgement)
 
 
 def preview(
     bundle: Bundle, selected: Selected, request: EnrolmentRequest, evidence: Evidence, facts: Facts
 ) -> Decision:
-    """What would be said of the names alone, before there is a key (RFC 8555 newOrder): no plan is made."""
-    decision = evaluate(bundle, selected, request, evidence, facts)
-    if isinstance(decision, Deny) or decision.plan is None:
-        return decision
-    return Allow(
-        decision.policy, decision.bundle_sha256, None, decision.route, decision.approval, decision.trace
-    )
+    """Say what would come of a request whose key is not known yet (RFC 8555 newOrder). An Allow has no plan.
+
+    Credentials are not asked for: ``evidence`` may be empty, but what it holds bounds the
+    names. Never raises.
+    """
+    judgement = _Judgement(selected.policy, request, evidence, facts, [*selected.trace])
+    try:
+        _judge_request(judgement)
+        if not judgement.reasons:
+            _judge_content(judgement, None)
+        return _denied(bundle, judgement) if judgement.reasons else _allowed(bundle, judgement, None)
+    except Exception:  # as in evaluate
+        LOG.exception("policy.crash policy=%s bundle=%s", selected.policy.name, bundle.sha256)
+        return _crashed(bundle, judgement)
 
 
-def _evaluate(
-    bundle: Bundle, selected: Selected, request: EnrolmentRequest, evidence: Evidence, facts: Facts
-) -> Decision:
-    policy = selected.policy
-    judging = _Judging(policy, [*selected.trace])
-    judging.note(
-        "authenticate", policy.authenticate.where, judge_linking(policy, request), evidence.label[:200]
+def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
+    policy, request, key = judgement.policy, judgement.request, judgement.request.key
+    found = credential_reasons(policy, request, judgement.evidence)
+    judgement.note("authenticate", policy.authenticate.where, found, judgement.evidence.label[:200])
+    if found:
+        return _denied(bundle, judgement)
+    _judge_request(judgement)
+    if judgement.reasons:
+        return _denied(bundle, judgement)
+    if not isinstance(key, ClientKey):
+        _refuse_unaccounted(judgement, "the request brings no key of its own, and no rule makes keys", "key")
+        return _denied(bundle, judgement)
+    found = key_reasons(policy, key, judgement.facts)
+    judgement.note("keys", policy.keys.where, found, str(key.public_key))
+    content = _judge_content(judgement, key.public_key)
+    if judgement.reasons:
+        return _denied(bundle, judgement)
+    plan = CertificatePlan(
+        subject=content.subject,
+        sans=content.sans,
+        spki_der=key.public_key.spki_der,
+        not_before=content.validity.not_before,
+        not_after=content.validity.not_after,
+        key_usage=content.extensions.key_usage,
+        extended_key_usage=policy.extensions.extended_key_usage,
+        extensions=content.extensions.extensions,
     )
-    judging.note("keys", policy.keys.where, judge_key(policy, request, facts), _key_text(request))
-    judging.note("renewal", policy.renewal.where, judge_renewal(policy, request, facts), "", quiet=True)
-    wanted, missing = _wanted_sans(policy, request, facts)
-    sans = judge_sans(policy, wanted, evidence)
-    subject = judge_subject(policy, request, sans.sans, evidence, facts)
-    reasons = [*missing, *sans.reasons, *subject.reasons]
-    if not reasons:
-        reasons += _name_change(policy, request, subject, sans, facts)
-    judging.note("names", policy.names.where, reasons, _names_text(subject, sans))
-    usages = ", ".join(planned_key_usage(policy, request)) or "no key usage"
-    judging.note("extensions", policy.extensions.where, judge_extensions(policy, request), usages)
-    not_before, not_after, late = judge_validity(policy, request, facts)
-    until = f"until {not_after:%Y-%m-%d %H:%M}Z"
-    judging.note("validity", policy.validity.where, late, until)
-    if judging.reasons:
-        return Deny(policy.name, bundle.sha256, tuple(judging.reasons), tuple(judging.trace))
-    plan = None
-    if isinstance(request.key, ClientKey):
-        plan = CertificatePlan(
-            subject=subject.subject,
-            sans=sans.sans,
-            spki_der=request.key.public_key.spki_der,
-            not_before=not_before,
-            not_after=not_after,
-            key_usage=planned_key_usage(policy, request),
-            extended_key_usage=policy.extensions.extended_key_usage,
-            extensions=planned_extensions(policy, request),
+    return _allowed(bundle, judgement, plan)
+
+
+def _judge_request(judgement: _Judgement) -> None:
+    """Refuse what this policy was not chosen for, and what nothing here speaks for."""
+    policy, request = judgement.policy, judgement.request
+    if request.operation not in _ENROLLING:
+        _refuse_unaccounted(judgement, f"the operation {request.operation} is no enrolment", "operation")
+    elif (
+        request.operation not in policy.operations
+        or request.protocol != policy.protocol
+        or request.endpoint not in policy.endpoints
+    ):
+        _refuse_unaccounted(judgement, f"the policy {policy.name} is not for this request", "endpoint")
+    elif request.renews_der is not None and request.operation not in RENEWING:
+        text = "a first enrolment names a certificate to renew; send it as a renewal"
+        _refuse_unaccounted(judgement, text, "renews")
+
+
+def _refuse_unaccounted(judgement: _Judgement, text: str, path: str) -> None:
+    policy = judgement.policy
+    reason = Reason(ReasonCode.POLICY_UNACCOUNTED, text, path, policy.name, policy.where)
+    judgement.note("select", policy.where, [reason], "")
+
+
+def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
+    """Take all steps from names to renewal, so that a client sees everything that is wrong at once."""
+    policy, request, facts = judgement.policy, judgement.request, judgement.facts
+    subject, sans = _judge_names(judgement)
+
+    extensions = judge_extensions(policy, request.identity.extensions, key)
+    text = ", ".join(extensions.key_usage) or "no key usage"
+    if extensions.ignored:
+        text += f"; not taken from the CSR: {', '.join(extensions.ignored[:MAX_LISTED])}"
+    judgement.note("extensions", policy.extensions.where, extensions.reasons, text, "set")
+
+    validity = judge_validity(policy, request, facts)
+    text = f"until {validity.not_after.isoformat(' ')}"
+    if validity.capped:
+        text += ", the end of the CA's own certificate"
+    judgement.note("validity", policy.validity.where, validity.reasons, text, "set")
+
+    if request.operation in RENEWING:
+        proven = is_renewed_by_itself(request, judgement.evidence)
+        found = renewal_reasons(policy, request, facts, subject, sans, proven=proven)
+        text = "by the certificate itself" if proven else "of a certificate that was issued here"
+        judgement.note("renewal", policy.renewal.where, found, text)
+    return _Content(subject, sans, extensions, validity)
+
+
+def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName, tuple[GeneralName, ...]]:
+    policy, request, previous = judgement.policy, judgement.request, judgement.facts.previous
+    requested = request.identity.sans
+    if not requested and policy.renewal.copy_missing_san and request.operation in RENEWING and previous:
+        requested = previous.sans
+    names = judge_sans(policy, requested)
+    subject = judge_subject(policy, request.identity.subject, names.sans, previous)
+    found = names.reasons + subject.reasons
+    if not found:
+        found = scope_reasons(policy, judgement.evidence, subject.subject, names.sans)
+    if not (found or names.sans or subject.subject):
+        text = (
+            "nothing is left to be named in the certificate; ask for an allowed subject or alternative name"
         )
-    trace = (*judging.trace, *policy.closing_steps)
+        rule = f"{policy.name}.names"
+        found = [Reason(ReasonCode.NAME_MISSING, text, "identity", rule, policy.names.where)]
+    listed = [str(name) for name in names.sans[:MAX_LISTED]]
+    text = f"{subject.subject or 'empty subject'}; {', '.join(listed) or 'no alternative names'}"
+    if len(names.sans) > MAX_LISTED:
+        text += f" and {len(names.sans) - MAX_LISTED} more"
+    if names.group:
+        text += f"; group {names.group}"
+    dropped = names.dropped + subject.dropped
+    if dropped:
+        text += f"; left out: {', '.join(dropped[:MAX_LISTED])}"
+    judgement.note("names", policy.names.where, found, text, "set")
+    return subject.subject, names.sans
+
+
+def _allowed(bundle: Bundle, judgement: _Judgement, plan: CertificatePlan | None) -> Allow:
+    policy = judgement.policy
+    trace = (*judgement.trace, *policy.closing_steps)
     return Allow(policy.name, bundle.sha256, plan, policy.route, policy.approval, trace)
 
 
-class _Judging:
-    """Collects the reasons and the trace of one decision: every step is judged, so that all faults are told."""
-
-    __slots__ = ("_policy", "reasons", "trace")
-
-    def __init__(self, policy: CompiledPolicy, trace: list[TraceStep]) -> None:
-        self._policy = policy
-        self.reasons: list[Reason] = []
-        self.trace = trace
-
-    def note(self, step: str, where: str, reasons: list[Reason], text: str, *, quiet: bool = False) -> None:
-        """One line if all is well (none if ``quiet``), else a line for each reason."""
-        if reasons:
-            self.reasons += reasons
-            self.trace += [
-                TraceStep(step, reason.rule, "refused", f"{reason.code}: {reason.message}", reason.where)
-                for reason in reasons
-            ]
-        elif not quiet:
-            self.trace.append(TraceStep(step, f"{self._policy.name}.{step}", "ok", text, where))
+def _denied(bundle: Bundle, judgement: _Judgement) -> Deny:
+    return Deny(judgement.policy.name, bundle.sha256, tuple(judgement.reasons), tuple(judgement.trace))
 
 
-def _wanted_sans(
-    policy: CompiledPolicy, request: EnrolmentRequest, facts: Facts
-) -> tuple[tuple[GeneralName, ...], list[Reason]]:
-    """The requested names; at a renewal that names none, those of the old certificate if the policy copies."""
-    sans, previous = request.identity.sans, facts.previous
-    if sans or request.operation not in RENEWING or previous is None or not previous.sans:
-        return sans, []
-    if policy.renewal.copy_missing_san:
-        return previous.sans, []
-    text = "the certificate that is renewed has alternative names and the CSR has none; put them into it"
-    rule = f"{policy.name}.renewal.missing_san"
-    return sans, [Reason(ReasonCode.RENEWAL_NAMES_DIFFER, text, "identity.sans", rule, policy.renewal.where)]
-
-
-def _name_change(
-    policy: CompiledPolicy, request: EnrolmentRequest, subject: JudgedSubject, sans: JudgedSans, facts: Facts
-) -> list[Reason]:
-    previous = facts.previous
-    if request.operation not in RENEWING or previous is None or not policy.renewal.deny_name_change:
-        return []
-    rule, where = f"{policy.name}.renewal.name_change", policy.renewal.where
-    reasons: list[Reason] = []
-    if not names_match(subject.subject, previous.subject):
-        text = f"the subject {subject.subject} is not that of the renewed certificate, {previous.subject}"
-        reasons.append(Reason(ReasonCode.RENEWAL_NAMES_DIFFER, text, "identity.subject", rule, where))
-    if not san_sets_match(sans.sans, previous.sans):
-        old = ", ".join(str(name) for name in previous.sans[:10]) or "none"
-        text = f"the alternative names are not those of the renewed certificate ({old})"
-        reasons.append(Reason(ReasonCode.RENEWAL_NAMES_DIFFER, text, "identity.sans", rule, where))
-    return reasons
-
-
-def _key_text(request: EnrolmentRequest) -> str:
-    return str(request.key.public_key) if isinstance(request.key, ClientKey) else "no key yet"
-
-
-def _names_text(subject: JudgedSubject, sans: JudgedSans) -> str:
-    names: Sequence[str] = [str(name) for name in sans.sans[:10]]
-    text = f"{subject.subject or 'empty subject'}; {', '.join(names) or 'no alternative names'}"
-    if sans.group:
-        text += f" (group {sans.group})"
-    dropped = [*subject.dropped, *(str(name) for name in sans.dropped)]
-    return f"{text}; dropped {', '.join(dropped[:10])}" if dropped else text
+def _crashed(bundle: Bundle, judgement: _Judgement) -> Deny:
+    policy = judgement.policy
+    text = "the request could not be judged because of a fault in the gateway; its log says more"
+    reason = Reason(ReasonCode.POLICY_CRASH, text, "", policy.name, policy.where)
+    step = TraceStep("fault", policy.name, "refused", text, policy.where)
+    return Deny(policy.name, bundle.sha256, (reason,), (*judgement.trace, step))

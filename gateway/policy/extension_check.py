@@ -29,7 +29,7 @@ from gateway.policy.terms import EXTENDED_KEY_USAGE_NAMES, EXTENDED_KEY_USAGES
 _MUST_STAPLE = must_staple()
 _CA_BITS = frozenset({"keyCertSign", "cRLSign"})
 _OCSP_SIGNING = EXTENDED_KEY_USAGES["OCSPSigning"]
-# nameConstraints, policyMappings, policyConstraints, inhibitAnyPolicy: for CA certificates only (RFC 5280, 4.2.1)
+# RFC 5280 4.2.1: nameConstraints, policyMappings, policyConstraints, inhibitAnyPolicy
 _FOR_CAS = frozenset({"2.5.29.30", "2.5.29.33", "2.5.29.36", "2.5.29.54"})
 # The issuer always adds these for itself, whatever is asked for.
 _ISSUERS_OWN = frozenset({SUBJECT_ALT_NAME, SUBJECT_KEY_IDENTIFIER, AUTHORITY_KEY_IDENTIFIER})

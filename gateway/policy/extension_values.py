@@ -1,4 +1,4 @@
-"""DER of the extensions that policy sets, and what policy must read of requested ones (RFC 5280 section 4.2)."""
+"""DER of the extensions that policy sets, and what it must read of requested ones (RFC 5280 section 4.2)."""
 
 from __future__ import annotations
 

@@ -203,8 +203,8 @@ def _compile_policies(loader: _Loader) -> None:
     for (policy, _), (other, document) in combinations(compiled, 2):
         if policy.priority == other.priority and overlap(policy, other):
             text = (
-                f"the policy {policy.name!r} at {policy.where} has the same priority {policy.priority} and some "
-                "requests fit both; give one of them another number"
+                f"the policy {policy.name!r} at {policy.where} has the same priority {policy.priority}, and "
+                "some requests fit both; give one of them another number"
             )
             loader.found.add(document, ("priority",), text)
     loader.policies = [policy for policy, _ in sorted(compiled, key=lambda pair: pair[0].priority)]

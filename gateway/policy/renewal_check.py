@@ -19,10 +19,16 @@ def renewal_reasons(
     facts: Facts,
     subject: DistinguishedName,
     sans: tuple[GeneralName, ...],
+    *,
+    proven: bool,
 ) -> list[Reason]:
-    """Everything that is wrong with a renewal; ``subject`` and ``sans`` are those of the plan."""
+    """Everything that is wrong with a renewal; ``subject`` and ``sans`` are those of the plan.
+
+    ``proven``: the renewed certificate is itself the verified credential. Then the policy's trust store has
+    decided, and it may name another CA, whose devices are taken over. Otherwise it must be one of ours.
+    """
     previous = facts.previous
-    if previous is None or not previous.issued_here:
+    if previous is None or not (proven or previous.issued_here):
         text = "the certificate that is to be renewed was not issued here; enrol for a first one instead"
         return [_reason(policy, ReasonCode.RENEWAL_NOT_OURS, text, "renews")]
     found = []

@@ -24,9 +24,17 @@ from gateway.policy.rules import AttributeRule, AttributeSource, CompiledPolicy,
 
 MAX_ATTRIBUTES = 50
 _PATH = "identity.subject"
-_MAX_CN_CHARACTERS = 64  # RFC 5280 appendix A.1, ub-common-name
-_MAX_CHARACTERS = 256
-_NO_TEXT = "#"  # how a value that is no character string is kept (RFC 4514 section 2.4)
+_USUAL_MAX_CHARACTERS = 64  # RFC 5280 appendix A.1: ub-common-name and most others
+# RFC 5280 appendix A.1, and RFC 4519's attributes in their usual bounds
+_MAX_CHARACTERS = {
+    ATTRIBUTE_OIDS[name]: longest
+    for name, longest in (
+        *(("C", 2), ("L", 128), ("ST", 128), ("SN", 128), ("pseudonym", 128), ("emailAddress", 255)),
+        *(("DC", 255), ("UID", 256), ("unstructuredName", 255), ("unstructuredAddress", 255)),
+        *(("street", 128), ("description", 1024)),
+    )
+}
+_KEPT_TAGS = frozenset({12, 19, 22})  # UTF8String, PrintableString, IA5String
 # These have one string type only, so that not every text can be written (RFC 5280 appendix A.1).
 _NARROW = frozenset(
     ATTRIBUTE_OIDS[name] for name in ("C", "serialNumber", "dnQualifier", "DC", "emailAddress")
@@ -77,7 +85,7 @@ def _first_dns(
     if not names:
         text = "a DNS name must be among the alternative names; it becomes the CN"
         judged.reasons.append(_reason(policy, ReasonCode.NAME_MISSING, text))
-    elif len(names[0]) <= _MAX_CN_CHARACTERS:
+    elif len(names[0]) <= _USUAL_MAX_CHARACTERS:
         judged.subject = DistinguishedName(((AttributeTypeAndValue(CN_OID, names[0]),),))
 
 
@@ -128,7 +136,8 @@ def _attribute(
     fault = _value_fault(policy, rule, asked, seen)
     seen.add(asked.oid)
     if fault is None:
-        return asked
+        # RFC 5280 4.1.2.4: T61String, BMPString and the like are not to be used in new certificates
+        return asked if asked.tag in _KEPT_TAGS else AttributeTypeAndValue(asked.oid, asked.value)
     if policy.names.drop_extra and fault.code is not ReasonCode.NAME_MALFORMED:
         judged.dropped.append(rule.label)
     else:
@@ -140,7 +149,7 @@ def _value_fault(
     policy: CompiledPolicy, rule: AttributeRule, asked: AttributeTypeAndValue, seen: set[str]
 ) -> Reason | None:
     value = asked.value
-    longest = _MAX_CN_CHARACTERS if rule.oid == CN_OID else _MAX_CHARACTERS
+    longest = _MAX_CHARACTERS.get(rule.oid, _USUAL_MAX_CHARACTERS)
     code = ReasonCode.SUBJECT_CN if rule.oid == CN_OID else ReasonCode.SUBJECT_ATTRIBUTE
     if asked.tag not in _CHARACTER_STRINGS or not value.isprintable() or not value.strip():
         text = f"the value of {rule.label} is no printable text"
@@ -162,8 +171,8 @@ def _value_fault(
 
 def _hold_cn_against_sans(policy: CompiledPolicy, sans: Sequence[GeneralName], judged: JudgedSubject) -> None:
     for value in judged.subject.values(CN_OID):
-        if all(value.lower() != name.value.lower() for name in sans):
-            text = f"the CN {shown(value)} must also be one of the alternative names; add it there or leave it out"
+        if all(value.casefold() != name.value.casefold() for name in sans):
+            text = f"the CN {shown(value)} is not among the alternative names; add it there or leave it out"
             judged.reasons.append(
                 _reason(policy, ReasonCode.SUBJECT_CN, text, policy.names.attributes.get(CN_OID))
             )

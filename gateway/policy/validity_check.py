@@ -58,7 +58,7 @@ def _as_requested(
         if request.not_after <= max(judged.not_before, now):
             _refuse(policy, judged, "notAfter does not lie after now and after notBefore", "not_after")
         elif request.not_after - max(judged.not_before, now) > rule.max:
-            text = f"the certificate would live longer than {duration_text(rule.max)}; ask for an earlier notAfter"
+            text = f"it would live longer than {duration_text(rule.max)}; ask for an earlier notAfter"
             _refuse(policy, judged, text, "not_after")
 
 

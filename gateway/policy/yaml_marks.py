@@ -205,9 +205,9 @@ class _Reader:
             raise self._refusal(event, f"values are nested deeper than {MAX_DEPTH}; flatten them")
         if isinstance(event, yaml.AliasEvent):
             raise self._refusal(event, f"the alias *{event.anchor} is not allowed here; write the value out")
-        if event.anchor is not None:
+        if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
             raise self._refusal(event, f"the anchor &{event.anchor} is not allowed here; remove it")
-        if event.tag is not None:
+        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
             raise self._refusal(event, f"the tag {event.tag!r} is not allowed here; remove it")
         if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR_CHARACTERS:
             raise self._refusal(
@@ -220,4 +220,5 @@ class _Reader:
 
 
 def _mark_of(event: yaml.Event) -> Mark:
-    return Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+    start = event.start_mark
+    return Mark(start.line + 1, start.column + 1) if start is not None else Mark(1, 1)
