@@ -11,6 +11,7 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -48,8 +49,12 @@ def machine_secret_matches(server_key: bytes, verifier: str | None, secret: byte
 
 
 def _machine_mac(server_key: bytes, secret: bytes) -> str:
-    key = hmac.digest(server_key, b"pkigate machine secret v1", "sha256")
-    return hmac.digest(key, secret, "sha256").hex()
+    return hmac.digest(_machine_key(server_key), secret, "sha256").hex()
+
+
+@lru_cache(maxsize=4)
+def _machine_key(server_key: bytes) -> bytes:
+    return hmac.digest(server_key, b"pkigate machine secret v1", "sha256")
 
 
 class PasswordMemory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 
 from gateway.errors import MalformedMessage
 from gateway.model.enrolment import CertificatePlan
@@ -48,9 +49,15 @@ def _chain_differences(issued: ParsedCertificate, chain_der: tuple[bytes, ...]) 
     if len(chain_der) > MAX_CHAIN or sum(map(len, chain_der)) > MAX_CHAIN_BYTES:
         return [f"the CA gave a chain of {len(chain_der)} certificates; at most {MAX_CHAIN} are taken"]
     try:
-        issuer = parse_certificate(chain_der[0])
+        issuer_name_der, issuer_text = _issuer_name(chain_der[0])
     except MalformedMessage as error:
         return [f"the CA's own certificate cannot be read: {error}"]
-    if issuer.subject_der != issued.issuer_der:
-        return [f"its issuer {issued.issuer} is not the CA {issuer.subject}"]
+    if issuer_name_der != issued.issuer_der:
+        return [f"its issuer {issued.issuer} is not the CA {issuer_text}"]
     return []
+
+
+@lru_cache(maxsize=64)  # the same few CA certificates come with every answer
+def _issuer_name(certificate_der: bytes) -> tuple[bytes, str]:
+    issuer = parse_certificate(certificate_der)
+    return issuer.subject_der, str(issuer.subject)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -42,7 +42,24 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
     """The row of a request in its first state; ``columns`` are further fields of RequestRow."""
     request, decision = judged.request, judged.decision
     key = request.key
-    row = RequestRow(
+    fields: dict[str, Any] = {
+        "correlation": judged.correlation,
+        "identity": judged.evidence.identity[:MAX_TEXT],
+        "identity_label": judged.evidence.label[:MAX_TEXT],
+        "spki_sha256": key.public_key.spki_sha256 if isinstance(key, ClientKey) else None,
+        "profile": request.profile,
+    }
+    if request.renews_der is not None:
+        fields["renews_sha256"] = hashlib.sha256(request.renews_der).hexdigest()
+    if decision is not None:
+        fields["policy"] = decision.policy
+        fields["bundle_sha256"] = decision.bundle_sha256
+        fields["decision"] = decision_json(decision, judged.evidence)
+        if isinstance(decision, Allow):
+            fields["backend"] = decision.route.backend
+            fields["profile"] = decision.route.profile
+    fields.update(columns)
+    return RequestRow(
         id=judged.request_id,
         state=state,
         protocol=request.protocol,
@@ -50,27 +67,12 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
         operation=request.operation,
         received_at=judged.now,
         updated_at=judged.now,
-        correlation=judged.correlation,
-        identity=judged.evidence.identity[:MAX_TEXT],
-        identity_label=judged.evidence.label[:MAX_TEXT],
         subject=str(request.identity.subject)[:MAX_TEXT],
-        sans=tuple(str(name) for name in request.identity.sans),
-        spki_sha256=key.public_key.spki_sha256 if isinstance(key, ClientKey) else None,
+        sans=tuple([str(name) for name in request.identity.sans]),
         csr_der=request.csr_der,
-        renews_sha256=hashlib.sha256(request.renews_der).hexdigest() if request.renews_der else None,
-        profile=request.profile,
         remote=remote_json(request.remote, linking=request.linking),
+        **fields,
     )
-    if decision is not None:
-        row = replace(
-            row,
-            policy=decision.policy,
-            bundle_sha256=decision.bundle_sha256,
-            backend=decision.route.backend if isinstance(decision, Allow) else None,
-            profile=decision.route.profile if isinstance(decision, Allow) else request.profile,
-            decision=decision_json(decision, judged.evidence),
-        )
-    return replace(row, **columns) if columns else row
 
 
 def refused_row(judged: Judged, reasons: Sequence[Reason]) -> RequestRow:

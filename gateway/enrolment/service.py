@@ -79,6 +79,8 @@ class EnrolmentService:
         self._authenticator = authenticator
         self._clock = clock
         self._observe = observe
+        self._under_way = 0
+        store.recorder.under_way = lambda: self._under_way
         self._trust = TrustStores(self._chain_of)
         self._refusals = TokenBuckets(monotonic, RECORDED_REFUSALS)
         self.settlement = Settlement(store, backends, clock, bundle.grace_s)
@@ -126,7 +128,11 @@ class EnrolmentService:
         return describe(self._bundle.current, protocol, endpoint, operation)
 
     async def _submit(self, request: EnrolmentRequest) -> Outcome:
-        outcome = await self._judge(request)
+        self._under_way += 1
+        try:
+            outcome = await self._judge(request)
+        finally:
+            self._under_way -= 1
         match outcome:
             case Issued():
                 self._observe(request.protocol, "issued", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from gateway.store.unit import Unit
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
+GATHER_S = 0.003  # the longest that a unit waits for others
+GATHER_PAUSE_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._accepting = False
         self._lock = threading.Lock()
+        # How many callers are on their way to ``commit``, this one included; whoever knows sets it.
+        self.under_way: Callable[[], int] = lambda: 1
 
     @property
     def depth(self) -> int:
@@ -123,6 +128,7 @@ class Recorder:
             if first is None:
                 break
             batch = [first]
+            self._wait_for_company()
             while len(batch) < self._max_batch:
                 try:
                     waiting = self._queue.get_nowait()
@@ -134,6 +140,14 @@ class Recorder:
                 batch.append(waiting)
             self._record(batch)
         self._writer.close()
+
+    def _wait_for_company(self) -> None:
+        """Let units that are about to come share this transaction: a COMMIT costs more than a short wait."""
+        deadline = time.monotonic() + GATHER_S
+        while (
+            self._queue.qsize() + 1 < min(self.under_way(), self._max_batch) and time.monotonic() < deadline
+        ):
+            time.sleep(GATHER_PAUSE_S)
 
     def _record(self, batch: Sequence[_Waiting]) -> None:
         with_units = [waiting for waiting in batch if isinstance(waiting.work, Unit)]
