@@ -137,8 +137,8 @@ class Settlement:
         except BackendUnavailable as error:
             LOG.warning("backend.unavailable %s: %s", backend.name, error.detail or error)
             if backend.retry is RetryClass.NEITHER:
-                await self._mark(work, NOT_ACTED)
-            return _unavailable(work, error)
+                work = await self._mark(work, NOT_ACTED)
+            return await self._later(work, error)
         except (BackendInDoubt, TimeoutError) as error:
             return await self._lost(work, backend, error)
         except Exception as error:
@@ -151,7 +151,14 @@ class Settlement:
         LOG.warning("backend.in-doubt %s: %r", backend.name, error)
         if backend.retry is RetryClass.NEITHER:
             return await self._in_doubt(work, "the CA's answer was lost")
-        return _unavailable(work, BackendUnavailable("the CA did not answer in time", retry_after_s=10))
+        return await self._later(work, BackendUnavailable("the CA did not answer in time"))
+
+    async def _later(self, work: Work, error: RetryLater) -> Outcome:
+        """Let the job that would have taken over after a crash try again soon."""
+        unit = Unit()
+        jobs.hasten(unit, SETTLE_JOB, work.row.id, self._clock.now() + timedelta(seconds=error.retry_after_s))
+        await self._store.recorder.commit(unit)
+        return _unavailable(work, error)
 
     async def _in_doubt(self, work: Work, why: str) -> Outcome:
         unit = Unit()
@@ -246,6 +253,7 @@ class Settlement:
     async def _pending(self, work: Work, handle: str, retry_after_s: int) -> Outcome:
         unit = work.also or Unit()
         row = self._move(unit, work, State.AWAITING_CA, ca_handle=handle, retry_after_s=retry_after_s)
+        jobs.hasten(unit, SETTLE_JOB, row.id, self._clock.now() + timedelta(seconds=retry_after_s))
         unit.audit(record.event(row, "request.await-ca"))
         await self._store.recorder.commit(unit)
         return Pending(RequestId(row.id), "ca", retry_after_s)
