@@ -225,7 +225,9 @@ def _check_references(loader: _Loader, policy: Policy, document: Document) -> No
             text = f"there is no Endpoint of {protocol}, so this policy is for nothing; write one"
             loader.found.add(document, ("match", "protocol"), text)
     for index, rule in enumerate(policy.issue):
-        _refer(loader, document, ("issue", index, "backend"), "Backend", rule.backend)
+        single = isinstance(_at(document.value, ("issue",)), dict)
+        path = ("issue", "backend") if single else ("issue", index, "backend")
+        _refer(loader, document, path, "Backend", rule.backend)
     for key, certificate in (
         ("mtls", policy.authenticate.mtls),
         ("renewal-cert", policy.authenticate.renewal_cert),

@@ -22,6 +22,18 @@ class StrictModel(BaseModel):
 
     planned: ClassVar[frozenset[str]] = frozenset()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_key_is_empty(cls, value: Any) -> Any:
+        # `basic:` with nothing behind it reads as if basic were on; as no value it would silently be off.
+        if isinstance(value, dict):
+            for key, written in value.items():
+                if written is None:
+                    raise Misfit(
+                        "there is no value; write one, {} for none in particular, or remove the key", (key,)
+                    )
+        return value
+
 
 class AllowedValues(StrictModel):
     """Which values a subject attribute may have; one of the ways must let the value through."""
