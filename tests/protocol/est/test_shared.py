@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.support import gateway as gateways
 from tests.support import pki, policies
@@ -106,9 +110,38 @@ def test_request_parked_at_one_gateway_is_answered_by_the_other(pair: tuple[Gate
     assert issued_der(answers[0]) == issued_der(answers[1])
 
 
-def test_audit_of_both_is_one_chain(pair: tuple[Gateway, Gateway]) -> None:
+def test_copies_of_a_request_at_once_end_with_one_certificate(pair: tuple[Gateway, Gateway]) -> None:
+    """est.md C38"""
+    csr_der = pki.device_csr(pki.key(), device_name())
+    clients = [gateway.est_client() for gateway in pair] * 8
+    with ThreadPoolExecutor(len(clients)) as pool:
+        answers = list(pool.map(lambda client: client.simple_enroll(csr_der), clients))
+    assert len({issued_der(answer) for answer in answers}) == 1
+
+
+def test_both_serve_the_same_crl_and_its_number_only_grows(pair: tuple[Gateway, Gateway]) -> None:
+    device = enroll_device(pair[0].est_client())
+    before = max(_number(_crl(gateway)) for gateway in pair)
+    pair[0].cli("cert", "revoke", f"{device.certificate.serial_number:x}")
+    crls = [_crl(gateway) for gateway in pair]
+    assert crls[0].fingerprint(SHA256()) == crls[1].fingerprint(SHA256())
+    assert _number(crls[0]) > before
+    assert crls[0].get_revoked_certificate_by_serial_number(device.certificate.serial_number) is not None
+
+
+def test_audit_of_both_is_one_chain_under_load(pair: tuple[Gateway, Gateway]) -> None:
     first, second = pair
-    for gateway in pair:
-        enroll_device(gateway.est_client())
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda client: enroll_device(client), [g.est_client() for g in pair] * 20))
     assert first.cli_json("audit", "verify")["ok"] is True
     assert first.cli_json("audit", "verify")["checked"] == second.cli_json("audit", "verify")["checked"]
+
+
+def _crl(gateway: Gateway) -> x509.CertificateRevocationList:
+    with urllib.request.urlopen(gateway.quickstart["ca"]["crl"], timeout=20) as answer:
+        return x509.load_der_x509_crl(answer.read())
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    number: int = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    return number
