@@ -20,6 +20,8 @@ def main() -> None:
     if sys.argv[1:] in _VERSION_LINES:
         sys.stdout.write(f"pkigate {__version__}\n")
         return
+    # SQLite and others make files by the process's mask; what is for everyone says so itself.
+    os.umask(0o077)
     from gateway.cli.commands import app
     from gateway.cli.exit_codes import ExitCode, exit_code_of
     from gateway.cli.output import print_error
