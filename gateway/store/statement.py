@@ -13,7 +13,6 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Executable, Table, bindparam, insert
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.sql.elements import ClauseElement
 
@@ -24,10 +23,15 @@ Row = tuple[Any, ...]
 INSERT_RANK = 10  # rows come before the statements that may touch them
 STATEMENT_RANK = 100
 
-_DIALECTS: dict[str, Dialect] = {
-    "sqlite": SQLiteDialect_pysqlite(paramstyle="qmark"),
-    "postgresql": PGDialect_psycopg(paramstyle="format"),  # type: ignore[no-untyped-call]  # SQLAlchemy's
-}
+
+@cache
+def _dialect(name: str) -> Dialect:
+    """PostgreSQL's dialect is imported where it is used: it takes a tenth of a second."""
+    if name == "sqlite":
+        return SQLiteDialect_pysqlite(paramstyle="qmark")
+    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+    return PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]  # SQLAlchemy's
 
 
 class Statement:
@@ -128,7 +132,7 @@ def _compiled(
     clause: Executable, names: tuple[str, ...], dialect_name: str
 ) -> tuple[str, Callable[[Values], Any] | None]:
     assert isinstance(clause, ClauseElement)
-    compiled: Any = clause.compile(dialect=_DIALECTS[dialect_name])
+    compiled: Any = clause.compile(dialect=_dialect(dialect_name))
     wanted: list[str] = list(compiled.positiontup or ())
     # A constant of the clause (LIMIT 1, status <> 'good') is a bind with a value of its own.
     constants = [name for name in wanted if name not in names]
