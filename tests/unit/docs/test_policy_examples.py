@@ -1,0 +1,37 @@
+"""The YAML of README and docs/policies.md loads as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.plugins import load_plugins
+from gateway.policy.load import PolicySource, load_bundle
+
+ROOT = Path(__file__).resolve().parents[3]
+OWN = "apiVersion: pkigate/v1\nkind: TrustStore\nmetadata: {name: own}\nbackends: [embedded]\n"
+_YAML = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
+
+
+def _blocks(name: str) -> list[str]:
+    return _YAML.findall((ROOT / name).read_text())
+
+
+def test_examples_of_the_policy_guide_load_together() -> None:
+    blocks = [
+        block.replace("files: [vendor-ca.pem]", "backends: [embedded]")
+        for block in _blocks("docs/policies.md")
+    ]
+    bundle = load_bundle(
+        (PolicySource("docs/policies.md", "---\n".join([*blocks, OWN])),), load_plugins().registry(lab=False)
+    )
+    assert {policy.name for policy in bundle.policies} == {"presses", "presses-renewal"}
+
+
+@pytest.mark.parametrize("block", _blocks("README.md"))
+def test_example_of_the_readme_loads_beside_the_default_bundle(block: str) -> None:
+    default = PolicySource("default.yaml", (ROOT / "policies" / "default.yaml").read_text())
+    bundle = load_bundle((default, PolicySource("README.md", block)), load_plugins().registry(lab=False))
+    assert "presses" in {policy.name for policy in bundle.policies}
