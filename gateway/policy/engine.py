@@ -180,7 +180,9 @@ def _refuse_unaccounted(judgement: _Judgement, text: str, path: str) -> None:
 def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
     """Take all steps from names to renewal, so that a client sees everything that is wrong at once."""
     policy, request, facts = judgement.policy, judgement.request, judgement.facts
+    refused_before = len(judgement.reasons)
     subject, sans = _judge_names(judgement)
+    names = (subject, sans) if len(judgement.reasons) == refused_before else None
 
     extensions = judge_extensions(policy, request.identity.extensions, key)
     text = ", ".join(extensions.key_usage) or "no key usage"
@@ -196,7 +198,7 @@ def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
 
     if request.operation in RENEWING:
         proven = is_renewed_by_itself(request, judgement.evidence)
-        found = renewal_reasons(policy, request, facts, subject, sans, proven=proven)
+        found = renewal_reasons(policy, request, facts, names, proven=proven)
         text = "by the certificate itself" if proven else "of a certificate that was issued here"
         judgement.note("renewal", policy.renewal.where, found, text)
     return _Content(subject, sans, extensions, validity)

@@ -11,18 +11,18 @@ from gateway.policy.facts import Facts, PreviousCertificate
 from gateway.policy.rules import CompiledPolicy, NewKey, SubjectForm
 
 RENEWING = frozenset({Operation.RENEW, Operation.REKEY})
+PlannedNames = tuple[DistinguishedName, tuple[GeneralName, ...]]
 
 
 def renewal_reasons(
     policy: CompiledPolicy,
     request: EnrolmentRequest,
     facts: Facts,
-    subject: DistinguishedName,
-    sans: tuple[GeneralName, ...],
+    names: PlannedNames | None,
     *,
     proven: bool,
 ) -> list[Reason]:
-    """Everything that is wrong with a renewal; ``subject`` and ``sans`` are those of the plan.
+    """Everything that is wrong with a renewal. ``names``: those of the plan, None where they are refused.
 
     ``proven``: the renewed certificate is itself the verified credential. Then the policy's trust store has
     decided, and it may name another CA, whose devices are taken over. Otherwise it must be one of ours.
@@ -37,7 +37,8 @@ def renewal_reasons(
         opens = previous.not_after - window
         text = f"it is too early to renew; this is possible from {opens:%Y-%m-%dT%H:%M:%SZ} on"
         found.append(_reason(policy, ReasonCode.RENEWAL_WINDOW, text, "renews", "window"))
-    found += _name_reasons(policy, request, previous, subject, sans)
+    if names is not None:
+        found += _name_reasons(policy, request, previous, *names)
     if isinstance(request.key, ClientKey):
         found += _key_reasons(policy, request, request.key, previous)
     return found

@@ -106,7 +106,7 @@ def renewal_policy(**parts: str) -> str:
         "match": "{protocol: est, operation: [renew, rekey]}",
         "authenticate": "{renewal-cert: {trust: own}}",
     }
-    return policy(**{**usual, **parts})
+    return policy("renewal", **{**usual, **parts})
 
 
 @cache

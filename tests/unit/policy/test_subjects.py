@@ -1,0 +1,132 @@
+"""The subject: built by rules from the CSR, the first DNS name or the old certificate."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.model.decision import Allow
+from gateway.model.names import CN_OID, AttributeTypeAndValue, DistinguishedName
+from gateway.model.reasons import ReasonCode
+from tests.unit.policy.sample import allowed, codes, decide, load, policy, request, subject
+
+COMMON_NAMES = {
+    "device 17": True,
+    "device_17-a": True,
+    "a" * 64: True,
+    "a" * 65: False,
+    "a.test": True,
+    "A.Test": True,
+    "*.a.test": False,
+    "evil.com": False,
+    "127.0.0.1": False,
+    "a.test.": False,
+    " device": False,
+    "device ": False,
+    "dévice": False,
+    "a\0b": False,
+    "device\n": False,
+    "a@b": False,
+}
+
+
+@pytest.mark.parametrize("value", COMMON_NAMES)
+def test_common_name_is_judged_by_its_values(value: str) -> None:
+    decision = decide(load(policy()), request(cn=value))
+    if COMMON_NAMES[value]:
+        plan = allowed(decision).plan
+        assert plan is not None
+        assert plan.subject.values(CN_OID) == (value,)
+    else:
+        code = codes(decision)[0]
+        assert code in {ReasonCode.SUBJECT_CN, ReasonCode.NAME_MALFORMED, ReasonCode.NAME_WILDCARD}
+
+
+def test_common_name_must_be_among_the_alternative_names_unless_said_otherwise() -> None:
+    rules = load(policy(names="subject: {CN: {source: csr}}\ndns: {suffix: [test]}"))
+    assert isinstance(decide(rules, request("dns:a.test", cn="A.test")), Allow)
+    assert codes(decide(rules, request("dns:a.test", cn="b.test"))) == [ReasonCode.SUBJECT_CN]
+    assert isinstance(decide(rules, request("dns:a.test", cn=None)), Allow)
+
+
+def test_first_dns_name_becomes_the_common_name() -> None:
+    rules = load(policy(names="subject: first-dns\ndns: {suffix: [test]}"))
+    plan = allowed(decide(rules, request("dns:b.test", "dns:a.test", cn="a.test"))).plan
+    assert plan is not None
+    assert plan.subject == subject(("CN", "b.test"))
+    long_name = ".".join(["a" * 60, "b" * 60, "test"])
+    plan = allowed(decide(rules, request(f"dns:{long_name}", cn=None))).plan
+    assert plan is not None
+    assert not plan.subject
+    assert codes(decide(rules, request("dns:a.test", cn="evil.com"))) == [ReasonCode.SUBJECT_CN]
+    assert codes(decide(rules, request(cn=None))) == [ReasonCode.NAME_MISSING]
+
+
+ATTRIBUTES = """
+subject:
+  CN: {source: csr, required: true, allow: {plain: true}}
+  O: {source: fixed, value: Example Factory}
+  C: {source: csr, allow: {exact: [NO, SE, "N*"]}}
+  OU: {source: drop}
+  serialNumber: {source: csr, required: true, allow: {any: true}}
+cn_in_san: false
+"""
+
+
+def test_subject_is_built_by_attribute() -> None:
+    rules = load(policy(names=ATTRIBUTES))
+    asked = subject(("C", "NO"), ("O", "Evil"), ("OU", "x"), ("CN", "d1"), ("serialNumber", "7"))
+    plan = allowed(decide(rules, request(name=asked))).plan
+    assert plan is not None
+    assert str(plan.subject) == "C=NO,O=Example Factory,CN=d1,serialNumber=7"
+    short = subject(("CN", "d1"), ("serialNumber", "7"))
+    plan = allowed(decide(rules, request(name=short))).plan
+    assert plan is not None
+    assert str(plan.subject) == "CN=d1,serialNumber=7,O=Example Factory"
+
+
+SUBJECTS: dict[str, tuple[list[tuple[str, str]], list[ReasonCode]]] = {
+    "required-missing": ([("CN", "d1")], [ReasonCode.NAME_MISSING]),
+    "not-allowed": ([("L", "Oslo"), ("CN", "d"), ("serialNumber", "7")], [ReasonCode.SUBJECT_ATTRIBUTE]),
+    "value": ([("C", "DE"), ("CN", "d"), ("serialNumber", "7")], [ReasonCode.SUBJECT_ATTRIBUTE]),
+    "case-of-value": ([("C", "no"), ("CN", "d"), ("serialNumber", "7")], [ReasonCode.SUBJECT_ATTRIBUTE]),
+    "too-long": ([("C", "NOR"), ("CN", "d"), ("serialNumber", "7")], [ReasonCode.SUBJECT_ATTRIBUTE]),
+    "twice": ([("CN", "d"), ("CN", "e"), ("serialNumber", "7")], [ReasonCode.SUBJECT_CN]),
+    "cannot-be-written": ([("CN", "d"), ("serialNumber", "ü")], [ReasonCode.NAME_MALFORMED]),
+    "cannot-be-written-in-c": (
+        [("C", "N*"), ("CN", "d"), ("serialNumber", "7")],
+        [ReasonCode.NAME_MALFORMED],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SUBJECTS)
+def test_subject_outside_the_rules_is_refused(case: str) -> None:
+    attributes, expected = SUBJECTS[case]
+    assert codes(decide(load(policy(names=ATTRIBUTES)), request(name=subject(*attributes)))) == expected
+
+
+def test_value_that_is_no_character_string_is_refused() -> None:
+    odd = DistinguishedName(((AttributeTypeAndValue(CN_OID, "#0101ff", 1),),))
+    rules = load(policy(names="subject: {CN: {source: csr, allow: {any: true}}}\ncn_in_san: false"))
+    assert codes(decide(rules, request(name=odd))) == [ReasonCode.NAME_MALFORMED]
+
+
+def test_old_string_types_become_utf8() -> None:
+    old = DistinguishedName(((AttributeTypeAndValue(CN_OID, "device", 30),),))
+    plan = allowed(decide(load(policy()), request(name=old))).plan
+    assert plan is not None
+    assert plan.subject.rdns[0][0].tag == 12
+
+
+def test_subject_of_many_attributes_is_refused() -> None:
+    many = subject(*[("OU", str(index)) for index in range(60)])
+    assert codes(decide(load(policy()), request(name=many))) == [ReasonCode.SUBJECT_ATTRIBUTE]
+
+
+def test_attributes_without_a_rule_are_dropped_only_where_the_rule_says_so() -> None:
+    rules = load(
+        policy(names="subject: {CN: {source: csr, allow: {any: true}}}\ncn_in_san: false\non_extra: drop")
+    )
+    plan = allowed(decide(rules, request(name=subject(("L", "Oslo"), ("CN", "d"))))).plan
+    assert plan is not None
+    assert plan.subject == subject(("CN", "d"))
