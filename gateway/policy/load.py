@@ -25,7 +25,7 @@ from gateway.policy.rules import (
 )
 from gateway.policy.sources import FileReader, PolicySource, read_beside, read_directory
 from gateway.policy.trust import certificate_pem, compile_trust_store
-from gateway.policy.yaml_marks import ComplaintList, Document, read_documents, validate
+from gateway.policy.yaml_marks import MAX_COMPLAINTS, ComplaintList, Document, read_documents, validate
 
 __all__ = ["Bundle", "PolicySource", "Registry", "load_bundle", "read_directory"]
 
@@ -80,7 +80,7 @@ def load_bundle(
     for one in loader.read:
         _compile_one(loader, one)
     _compile_policies(loader)
-    loader.found.raise_if_any()
+    loader.found.raise_if_any(MAX_COMPLAINTS)
     if not loader.policies:
         name = sources[0].name if sources else "policies"
         raise ConfigurationError(f"{name}:1:1: there is no Policy, so nothing would be issued; write one")

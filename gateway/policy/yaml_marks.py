@@ -81,12 +81,12 @@ class ComplaintList:
     def take(self, error: ConfigurationError) -> None:
         self.lines.extend(str(error).splitlines())
 
-    def raise_if_any(self) -> None:
-        """Raise one ConfigurationError with every line."""
+    def raise_if_any(self, most: int | None = None) -> None:
+        """Raise one ConfigurationError with every line, or the first ``most`` and the number of others."""
         if not self.lines:
             return
-        more = len(self.lines) - MAX_COMPLAINTS
-        lines = self.lines[:MAX_COMPLAINTS] + ([f"... and {more} more"] if more > 0 else [])
+        more = len(self.lines) - most if most is not None else 0
+        lines = self.lines[:most] + ([f"... and {more} more"] if more > 0 else [])
         raise ConfigurationError("\n".join(lines))
 
 

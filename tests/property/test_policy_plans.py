@@ -1,0 +1,138 @@
+"""Whatever is asked for: a plan holds only names that the policy allows, and nothing that no rule names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.model.decision import Allow, Deny
+from gateway.model.enrolment import Extension, RequestedIdentity
+from gateway.model.names import (
+    ATTRIBUTE_OIDS,
+    AttributeTypeAndValue,
+    DistinguishedName,
+    GeneralName,
+    NameKind,
+)
+from gateway.pki.names import decode_general_names, encode_general_names, encode_name
+from tests.unit.policy.sample import basic_evidence, decide, load, policy, request
+
+SUFFIXES = ("a.test", "b.test")
+RULES = """
+subject:
+  CN: {{source: csr, allow: {{plain: true, suffix: [a.test, b.test]}}}}
+  O: {{source: csr, allow: {{exact: [Good]}}}}
+  OU: {{source: drop}}
+  L: {{source: fixed, value: Oslo}}
+dns: {{suffix: [a.test, b.test], max: 5}}
+ip: {{cidr: [10.0.0.0/8]}}
+email: {{suffix: [a.test]}}
+total_max: 8
+cn_in_san: false
+on_extra: {extra}
+"""
+BUNDLES = {extra: load(policy(names=RULES.format(extra=extra))) for extra in ("deny", "drop")}
+
+texts = st.one_of(
+    st.sampled_from(
+        [
+            "a.test",
+            "x.a.test",
+            "*.a.test",
+            "xa.test",
+            "A.TEST",
+            "b.test.",
+            "evil.com",
+            "10.1.2.3",
+            "::ffff:10.0.0.1",
+        ]
+    ),
+    st.from_regex(r"[a-zA-Z0-9*._-]{1,20}", fullmatch=True),
+    st.text(max_size=12),
+)
+general_names = st.builds(GeneralName, st.sampled_from(list(NameKind)), texts, st.binary(max_size=8))
+attributes = st.builds(
+    AttributeTypeAndValue,
+    st.sampled_from([ATTRIBUTE_OIDS[name] for name in ("CN", "O", "OU", "L", "C", "emailAddress")]),
+    st.one_of(st.sampled_from(["device 1", "Good", "a.test", "evil.com"]), st.text(max_size=70)),
+    st.sampled_from([12, 19, 22, 30, 1]),
+)
+subjects = st.lists(st.lists(attributes, min_size=1, max_size=2).map(tuple), max_size=4).map(
+    lambda rdns: DistinguishedName(tuple(rdns))
+)
+extensions = st.lists(
+    st.builds(
+        Extension,
+        st.sampled_from(["2.5.29.15", "2.5.29.19", "2.5.29.37", "1.3.6.1.5.5.7.1.24", "1.2.3"]),
+        st.booleans(),
+        st.binary(max_size=12),
+    ),
+    max_size=3,
+).map(tuple)
+
+
+def _under(name: str) -> bool:
+    return any(name == suffix or name.endswith("." + suffix) for suffix in SUFFIXES)
+
+
+def _allowed_san(name: GeneralName) -> bool:
+    match name.kind:
+        case NameKind.DNS:
+            return _under(name.value) and "*" not in name.value and name.value == name.value.lower()
+        case NameKind.IP:
+            return ip_address(name.value) in ip_network("10.0.0.0/8")
+        case NameKind.EMAIL:
+            return name.value.rpartition("@")[2].lower().endswith("a.test")
+        case _:
+            return False
+
+
+@given(
+    st.sampled_from(["deny", "drop"]), subjects, st.lists(general_names, max_size=6).map(tuple), extensions
+)
+def test_names_of_every_plan_satisfy_the_policy(
+    extra: str,
+    subject: DistinguishedName,
+    sans: tuple[GeneralName, ...],
+    asked: tuple[Extension, ...],
+) -> None:
+    wanted = replace(request(), identity=RequestedIdentity(subject, sans, asked))
+    decision = decide(BUNDLES[extra], wanted)
+    if isinstance(decision, Deny):
+        assert decision.reasons
+        assert all(reason.message and reason.code != "policy.crash" for reason in decision.reasons)
+        return
+    plan = decision.plan
+    assert plan is not None
+    assert len(plan.sans) <= 8
+    assert all(map(_allowed_san, plan.sans))
+    if plan.sans:
+        # What will be signed is read again: it is what was judged.
+        assert decode_general_names(encode_general_names(plan.sans)) == plan.sans
+    encode_name(plan.subject)
+    for rdn in plan.subject.rdns:
+        for attribute in rdn:
+            assert attribute.oid in {ATTRIBUTE_OIDS[name] for name in ("CN", "O", "L")}
+    assert plan.subject.values(ATTRIBUTE_OIDS["L"]) == ("Oslo",)
+    assert set(plan.subject.values(ATTRIBUTE_OIDS["O"])) <= {"Good"}
+    for value in plan.subject.values(ATTRIBUTE_OIDS["CN"]):
+        assert _under(value.lower()) or "." not in value
+    assert plan.extensions == ()
+    assert plan.key_usage == ("digitalSignature",)
+
+
+@given(st.lists(texts, max_size=3).map(tuple), st.lists(general_names, max_size=4).map(tuple))
+def test_bound_credential_never_gets_a_name_beyond_its_bound(
+    bound: tuple[str, ...], sans: tuple[GeneralName, ...]
+) -> None:
+    wanted = replace(request(), identity=RequestedIdentity(DistinguishedName(), sans))
+    decision = decide(BUNDLES["drop"], wanted, basic_evidence(names=bound))
+    if isinstance(decision, Allow):
+        assert decision.plan is not None
+        suffixes = [name.lower().removeprefix("*.").strip(".") for name in bound]
+        for name in decision.plan.sans:
+            host = name.value.rpartition("@")[2].lower()
+            assert any(host == suffix or host.endswith("." + suffix) for suffix in suffixes)
