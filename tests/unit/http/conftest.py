@@ -25,7 +25,7 @@ from gateway.http.edge import Edge
 from gateway.http.listener import ClientCertificateMode, HttpLimits, ListenerSpec, TlsCredentials, TlsSettings
 from gateway.http.listeners import bind, bound_spec, serve
 from gateway.http.log import LogWriter, RequestLog, render_json
-from gateway.http.message import HttpRequest, HttpResponse, PathRoute
+from gateway.http.message import HttpRequest, HttpResponse, PathRoute, PathRoutes
 
 
 @dataclass(frozen=True)
@@ -160,6 +160,33 @@ async def plain_app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": scope["path"].encode()})
 
 
+def _routes(requests: list[HttpRequest], gate: asyncio.Event, handler: Handler | None) -> PathRoutes:
+    async def echo(request: HttpRequest) -> HttpResponse:
+        requests.append(request)
+        body = await request.body(100_000)
+        return HttpResponse(200, body or request.path.encode(), "text/plain")
+
+    async def gated(request: HttpRequest) -> HttpResponse:
+        await gate.wait()
+        return HttpResponse(200, b"through", "text/plain")
+
+    async def careless(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(401, b"no", "text/plain", (("WWW-Authenticate", 'Basic realm="est"'),))
+
+    async def broken(request: HttpRequest) -> HttpResponse:
+        raise RuntimeError("a secret inside")
+
+    return (
+        PathRoute("/echo", "test", handler or echo),
+        PathRoute("/tree/", "test", handler or echo),
+        PathRoute("/gated", "test", gated),
+        PathRoute("/careless", "test", careless),
+        PathRoute("/broken", "test", broken),
+        PathRoute("/.well-known/est/", "est", echo),
+        PathRoute("/ocsp/", "ocsp", echo),
+    )
+
+
 @contextlib.asynccontextmanager
 async def running(
     pki: Pki | None = None,
@@ -194,32 +221,9 @@ async def running(
     requests: list[HttpRequest] = []
     gate = asyncio.Event()
 
-    async def echo(request: HttpRequest) -> HttpResponse:
-        requests.append(request)
-        body = await request.body(100_000)
-        return HttpResponse(200, body or request.path.encode(), "text/plain")
-
-    async def gated(request: HttpRequest) -> HttpResponse:
-        await gate.wait()
-        return HttpResponse(200, b"through", "text/plain")
-
-    async def careless(request: HttpRequest) -> HttpResponse:
-        return HttpResponse(401, b"no", "text/plain", (("WWW-Authenticate", 'Basic realm="est"'),))
-
-    async def broken(request: HttpRequest) -> HttpResponse:
-        raise RuntimeError("a secret inside")
-
     writer = LogWriter(log, threaded=False)
     edge = Edge(
-        routes=(
-            PathRoute("/echo", "test", handler or echo),
-            PathRoute("/tree/", "test", handler or echo),
-            PathRoute("/gated", "test", gated),
-            PathRoute("/careless", "test", careless),
-            PathRoute("/broken", "test", broken),
-            PathRoute("/.well-known/est/", "est", echo),
-            PathRoute("/ocsp/", "ocsp", echo),
-        ),
+        routes=_routes(requests, gate, handler),
         app=app,
         **{
             "listeners": (spec,),
