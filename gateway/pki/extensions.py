@@ -7,6 +7,8 @@ from gateway.model.enrolment import Extension
 from gateway.pki import der
 from gateway.pki.oids import oid_der, read_oid
 
+MAX_EXTENSIONS = 100  # far more than any certificate in use has
+
 
 def read_extensions(source: bytes, start: int, end: int) -> tuple[Extension, ...]:
     """Read the content of an Extensions' SEQUENCE between two offsets.
@@ -15,12 +17,16 @@ def read_extensions(source: bytes, start: int, end: int) -> tuple[Extension, ...
     """
     if start == end:
         raise MalformedMessage("an empty list of extensions; leave it out instead")
-    extensions = [_read_extension(source, *tlv) for tlv in der.children(source, start, end)]
-    if len({extension.oid for extension in extensions}) != len(extensions):
-        oids = [extension.oid for extension in extensions]
-        twice = next(oid for oid in oids if oids.count(oid) > 1)
-        raise MalformedMessage(f"the extension {twice} stands there twice")
-    return tuple(extensions)
+    tlvs = der.children(source, start, end)
+    if len(tlvs) > MAX_EXTENSIONS:
+        raise MalformedMessage(f"there are {len(tlvs)} extensions; at most {MAX_EXTENSIONS} are read")
+    extensions: dict[str, Extension] = {}
+    for tlv in tlvs:
+        extension = _read_extension(source, *tlv)
+        if extension.oid in extensions:
+            raise MalformedMessage(f"the extension {extension.oid} stands there twice")
+        extensions[extension.oid] = extension
+    return tuple(extensions.values())
 
 
 def _read_extension(source: bytes, tag: int, _: int, start: int, end: int) -> Extension:

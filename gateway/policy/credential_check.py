@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from gateway.errors import MalformedMessage
 from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import MTLS, RENEWAL_CERT, Evidence, Linking, VerifiedCredential
 from gateway.model.names import CN_OID, DistinguishedName, GeneralName, NameKind
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.certificate import parse_certificate
-from gateway.pki.name_syntax import shown
+from gateway.pki.name_syntax import normal_dns, shown
 from gateway.pki.names import names_match
 from gateway.policy.name_rules import under_suffix
 from gateway.policy.renewal_check import RENEWING
@@ -73,6 +74,14 @@ def scope_reasons(
     return found
 
 
+def _value_inside_bound(value: str, suffixes: frozenset[str]) -> bool:
+    """A CN is text of any kind: only one that is a DNS name as a whole can lie under a suffix."""
+    try:
+        return under_suffix(normal_dns(value).removeprefix("*."), suffixes)
+    except MalformedMessage:
+        return False
+
+
 def _beyond_bound(
     policy: CompiledPolicy,
     names: tuple[str, ...],
@@ -82,7 +91,7 @@ def _beyond_bound(
     suffixes = frozenset(name.lower().removeprefix("*.").strip(".") for name in names)
     asked = [(name.value, "identity.sans", _inside_bound(name, suffixes)) for name in sans]
     asked += [
-        (value, "identity.subject.CN", under_suffix(value.lower().removeprefix("*."), suffixes))
+        (value, "identity.subject.CN", _value_inside_bound(value, suffixes))
         for value in subject.values(CN_OID)
     ]
     allowed = ", ".join(sorted(suffixes)) or "nothing"

@@ -87,7 +87,12 @@ class IpMatcher:
 
 
 def normal_address(text: str) -> IPv4Address | IPv6Address:
-    """The address of a text; an IPv4-mapped IPv6 address counts as the IPv4 address. Raises ValueError."""
+    """The address of a text; an IPv4-mapped IPv6 address counts as the IPv4 address. Raises ValueError.
+
+    A zone (RFC 4007) is refused: it is free text that no comparison with a network would ever see.
+    """
+    if "%" in text:
+        raise ValueError("an address with a zone names nothing outside its own host")
     address = ip_address(text)
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped

@@ -114,7 +114,7 @@ def _or(words: frozenset[str] | frozenset[CredentialKind] | tuple[CredentialKind
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        return normal_address(text)
+        return normal_address(text.partition("%")[0])  # a link-local peer comes with its zone
     except ValueError:
         return None  # a Unix socket's peer has no address: it is in no network
 

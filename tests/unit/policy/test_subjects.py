@@ -7,6 +7,7 @@ import pytest
 from gateway.model.decision import Allow
 from gateway.model.names import CN_OID, AttributeTypeAndValue, DistinguishedName
 from gateway.model.reasons import ReasonCode
+from gateway.policy.credential_check import _value_inside_bound
 from tests.unit.policy.sample import allowed, codes, decide, load, policy, request, subject
 
 COMMON_NAMES = {
@@ -39,6 +40,18 @@ def test_common_name_is_judged_by_its_values(value: str) -> None:
     else:
         code = codes(decision)[0]
         assert code in {ReasonCode.SUBJECT_CN, ReasonCode.NAME_MALFORMED, ReasonCode.NAME_WILDCARD}
+
+
+ZONES = ["::1%www.google.com", "::ffff:127.0.0.1%bank.example.com", "fe80::1%eth0"]
+
+
+@pytest.mark.parametrize("value", ZONES)
+def test_address_with_a_zone_is_no_common_name_even_in_the_lab(value: str) -> None:
+    rules = load(
+        policy(names="subject: {CN: {source: csr, allow: {lab_loopback: true}}}\ncn_in_san: false"), lab=True
+    )
+    assert isinstance(decide(rules, request(cn="::1")), Allow)
+    assert codes(decide(rules, request(cn=value))) == [ReasonCode.SUBJECT_CN]
 
 
 def test_common_name_must_be_among_the_alternative_names_unless_said_otherwise() -> None:
@@ -130,3 +143,10 @@ def test_attributes_without_a_rule_are_dropped_only_where_the_rule_says_so() -> 
     plan = allowed(decide(rules, request(name=subject(("L", "Oslo"), ("CN", "d"))))).plan
     assert plan is not None
     assert plan.subject == subject(("CN", "d"))
+
+
+@pytest.mark.parametrize("value", ["::1%evil.com@bank.line1.example", "a b.line1.example", "x@line1.example"])
+def test_text_that_only_ends_like_a_bound_name_is_beyond_the_credential(value: str) -> None:
+    suffixes = frozenset({"line1.example"})
+    assert _value_inside_bound("press-1.line1.example", suffixes)
+    assert not _value_inside_bound(value, suffixes)
