@@ -22,7 +22,7 @@ from gateway.http.listener import CONNECTION_KEY, CertificateHeader, ConnectionF
 from gateway.http.log import RequestLog
 from gateway.http.message import HttpRequest, HttpResponse, PathRoute, PathRoutes
 from gateway.http.metrics import METRICS_SERVICE, Metrics
-from gateway.http.proxy import CERTIFICATE_HEADERS, IpNetwork, TrustedProxies, proxied_peer
+from gateway.http.proxy import CERTIFICATE_HEADERS, PROXIED, IpNetwork, TrustedProxies, proxied_peer
 from gateway.model.ids import new_id
 
 log = structlog.get_logger("gateway.http.edge")
@@ -86,7 +86,8 @@ class Edge:
             route = self._route(request)
             service = route.service if route is not None else self._app_service(request)
             self._check_served(service, scope[CONNECTION_KEY].listener, request)
-            self._apply_proxy(request)
+            if request.via_proxy:
+                self._believe_certificate(request, scope[CONNECTION_KEY].listener)
             if route is None:
                 call = ApplicationCall(request, body, send)
                 await call.run(self._app, scope)
@@ -124,7 +125,8 @@ class Edge:
             client_address=facts.peer_address,
             listener=facts.listener.name,
             scheme=scope["scheme"],
-            tls=facts.tls,
+            # A proxy's own certificate and session are never its clients' credential or link.
+            tls=facts.tls if not from_proxy or facts.tls is None else PROXIED,
             request_id="",
             receive_body=BodyReader(receive),
             via_proxy=from_proxy,
@@ -132,10 +134,8 @@ class Edge:
         forged = {name for name, _ in notable if name in CERTIFICATE_HEADERS}
         if from_proxy:
             self._believe_proxy(request, notable)
-            wanted = facts.listener.client_certificate_header
-            if forged and wanted is not CertificateHeader.NONE:
+            if facts.listener.client_certificate_header is not CertificateHeader.NONE:
                 forged = set()  # read, and then removed, once the route is known
-                request.log["proxy_certificate"] = wanted.value
         if forged:
             request.headers = tuple(pair for pair in headers if pair[0] not in CERTIFICATE_HEADERS)
             request.log["stripped"] = sorted(name.decode("latin-1") for name in forged)
@@ -151,11 +151,12 @@ class Edge:
             elif name == b"x-forwarded-proto" and value.strip().lower() in (b"http", b"https"):
                 request.scheme = value.strip().lower().decode("ascii")
 
-    def _apply_proxy(self, request: HttpRequest) -> None:
-        kind = request.log.pop("proxy_certificate", None)
-        if kind is None:
+    def _believe_certificate(self, request: HttpRequest, listener: ListenerSpec) -> None:
+        """Take what the proxy's header says; without that header there is no client certificate."""
+        kind = listener.client_certificate_header
+        if kind is CertificateHeader.NONE:
             return
-        request.tls = proxied_peer(request.headers, CertificateHeader(str(kind))) or request.tls
+        request.tls = proxied_peer(request.headers, kind)
         request.headers = tuple(pair for pair in request.headers if pair[0] not in CERTIFICATE_HEADERS)
 
     # Where it goes
@@ -225,7 +226,7 @@ class Edge:
             "sent": sent,
         }
         if request.tls is not None:
-            record["tls"] = request.tls.version
+            record["tls"] = request.tls.version or request.tls.source
         agent = request.header(b"user-agent")
         if agent:
             record["user_agent"] = agent[:200]

@@ -11,6 +11,7 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import unquote_to_bytes
 
 from gateway.errors import MalformedMessage
@@ -46,6 +47,8 @@ _NAMES: dict[CertificateHeader, tuple[bytes, ...]] = {
     CertificateHeader.ENVOY: (b"x-forwarded-client-cert",),
 }
 MAX_CHAIN = 10
+# A client behind a proxy of whom nothing is known: no certificate, and no session to link to.
+PROXIED = TlsPeer(version="", cipher="", source="proxy")
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _BYTE_SEQUENCE = re.compile(rb":([A-Za-z0-9+/=]*):")
 _REMEMBERED_PEERS = 4096
@@ -97,8 +100,8 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return mapped or parsed
 
 
-def proxied_peer(headers: HeaderList, kind: CertificateHeader) -> TlsPeer | None:
-    """The TLS peer as the proxy describes it, or None if it hands on no certificate.
+def proxied_peer(headers: HeaderList, kind: CertificateHeader) -> TlsPeer:
+    """The TLS peer as the proxy describes it; its chain is empty if the proxy hands on no certificate.
 
     Raises MalformedMessage (code http.proxy-header) for a repeated or unreadable header.
     """
@@ -116,7 +119,7 @@ def proxied_peer(headers: HeaderList, kind: CertificateHeader) -> TlsPeer | None
         raise _refusal(_NAMES[kind][0], f"holds more than {MAX_CHAIN} certificates")
     if kind is CertificateHeader.RFC9440 and b"client-cert" not in values and chain:
         raise _refusal(b"client-cert-chain", "stands without Client-Cert")  # RFC 9440 section 2.3
-    return TlsPeer(version="", cipher="", chain_der=chain, source="proxy") if chain else None
+    return replace(PROXIED, chain_der=chain) if chain else PROXIED
 
 
 def _read(name: bytes, value: bytes, kind: CertificateHeader) -> tuple[bytes, ...]:
