@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic.json_schema import models_json_schema
+from datetime import timedelta
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from gateway.policy.document import DOCUMENT_KINDS
+from gateway.policy.terms import duration_text
+
+
+class _AsWritten(GenerateJsonSchema):
+    """Writes defaults in the words of policy files: 7d, where pydantic would write P7D."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return duration_text(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 
 def json_schema() -> dict[str, object]:
@@ -14,6 +25,7 @@ def json_schema() -> dict[str, object]:
         [(model, "validation") for model in kinds],
         title="pkigate policy documents",
         description="One document of a bundle, apiVersion pkigate/v1",
+        schema_generator=_AsWritten,
     )
     chosen = [
         {

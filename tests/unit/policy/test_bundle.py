@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,16 @@ def test_every_key_of_the_language_is_described() -> None:
     ]
     assert bare == []
     assert set(DOCUMENT_KINDS) <= set(definitions)
+
+
+def test_every_default_of_the_schema_fits_its_own_pattern() -> None:
+    definitions = json_schema()["$defs"]
+    assert isinstance(definitions, dict)
+    patterned = {
+        f"{name}.{key}": (value["pattern"], value["default"])
+        for name, definition in definitions.items()
+        for key, value in definition.get("properties", {}).items()
+        if "pattern" in value and "default" in value
+    }
+    assert patterned["ApprovalRules.expires"][1] == "7d"
+    assert [key for key, (pattern, default) in patterned.items() if not re.search(pattern, default)] == []
