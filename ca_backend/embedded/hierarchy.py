@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,6 +35,7 @@ from gateway.pki.signer import Signer
 ROOT = "root"
 # Certificates whose start is set back for devices with a slow clock must not begin before their issuer.
 _BACKDATING = timedelta(days=1)
+_ASIDE_BYTES = 6  # of randomness in the name of what is made aside and renamed when it is whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +90,19 @@ def published_name(backend: str, ca: str) -> str:
 def initialise(options: EmbeddedOptions, context: BackendContext) -> None:
     """Make what is missing: everything at the first start, a newly listed issuing CA later.
 
-    The directory appears whole or not at all. Raises ConfigurationError if part of it is lost,
-    SecretUnavailable if the passphrase does not fit.
+    The directory appears whole or not at all. Several processes may call this at once: one works, the others
+    wait and find its work. Raises ConfigurationError if part of it is lost, SecretUnavailable if the
+    passphrase does not fit.
     """
     directory = ca_directory(context)
     passphrase = _passphrase(options, context)
-    if not directory.exists():
-        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        building = directory.with_name(f".{directory.name}.{secrets.token_hex(6)}")
+    directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone(directory.parent):
+        _remove_leftovers(directory)
+        if directory.exists():
+            _complete_issuing(directory, options, context, passphrase)
+            return
+        building = directory.with_name(f".{directory.name}.{secrets.token_hex(_ASIDE_BYTES)}")
         building.mkdir(mode=0o700)
         try:
             _make_root(CaFiles(ROOT, building), options, context, passphrase)
@@ -103,8 +112,26 @@ def initialise(options: EmbeddedOptions, context: BackendContext) -> None:
         finally:
             shutil.rmtree(building, ignore_errors=True)
         fsync_directory(directory.parent)
-        return
-    _complete_issuing(directory, options, context, passphrase)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Hold the lock of the directory of all CAs; the kernel lets go of it if this process dies."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what a killed process was making: under the lock nobody else is, and nothing in it is in use."""
+    aside = "[0-9a-f]" * (2 * _ASIDE_BYTES)
+    for building in directory.parent.glob(f".{directory.name}.{aside}"):
+        shutil.rmtree(building)
+    for file in directory.glob(f".*.pem.{aside}"):
+        file.unlink(missing_ok=True)
 
 
 def open_hierarchy(options: EmbeddedOptions, context: BackendContext) -> Hierarchy:
@@ -289,7 +316,7 @@ def _ca_certificate(
 def _write_certificate(path: Path, certificate_der: bytes) -> None:
     """Write PEM so that the file is whole and durable, or is not there."""
     pem = x509.load_der_x509_certificate(certificate_der).public_bytes(serialization.Encoding.PEM)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(_ASIDE_BYTES)}")
     with temporary.open("xb") as file:
         file.write(pem)
         file.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -161,6 +162,36 @@ async def test_default_issuing_chooses_the_ca_of_orders_without_profile(tmp_path
     assert answer.chain_der == await backend.chain()
     assert answer.chain_der[0] == backend.authorities()[0].certificate_der
     assert "Scep CA" in x509.load_der_x509_certificate(answer.chain_der[0]).subject.rfc4514_string()
+
+
+def test_processes_that_begin_at_once_make_one_hierarchy(tmp_path: Path) -> None:
+    def begin() -> None:
+        EmbeddedBackendPlugin().initialise(embedded_ca.options(), embedded_ca.context(tmp_path))
+
+    processes = [multiprocessing.get_context("fork").Process(target=begin) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    assert [path.name for path in (tmp_path / "ca").iterdir()] == ["embedded"]
+    embedded_ca.opened(tmp_path)
+
+
+def test_what_a_killed_process_was_making_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    building = tmp_path / "ca" / ".embedded.0123456789ab"
+    building.mkdir(parents=True)
+    (building / "root.key.pem").write_bytes(b"encrypted")
+    other = tmp_path / "ca" / ".embedded.of-somebody"
+    other.mkdir()
+    embedded_ca.opened(tmp_path)
+    before = ca_files(tmp_path)
+    for name in (".issuing.pem.0123456789ab", ".scep.key.pem.0123456789ab"):
+        (tmp_path / "ca" / "embedded" / name).write_bytes(b"half")
+    embedded_ca.opened(tmp_path)
+    assert ca_files(tmp_path) == before
+    assert not building.exists()
+    assert other.exists()
 
 
 def test_issuing_key_that_a_crash_left_alone_gets_its_certificate(tmp_path: Path) -> None:
