@@ -126,12 +126,14 @@ class CertificateAuthority:
     """A CA that signs in this process and whose certificate and CRL the gateway publishes.
 
     ``name`` is the one that was given to ``BackendContext.urls``, unique in the gateway;
-    ``issuer_key_sha256`` finds the entries of its CRL in the store.
+    ``issuer_key_sha256`` finds the entries of its CRL in the store; ``profile`` is that of the
+    orders which it signs, None for a CA that signs no orders.
     """
 
     name: str
     certificate_der: bytes
     issuer_key_sha256: str
+    profile: str | None = None
 
 
 @runtime_checkable

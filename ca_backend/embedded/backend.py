@@ -206,6 +206,7 @@ class EmbeddedBackend:
             published_name(self.name, name),
             certificate.certificate_der,
             hashlib.sha256(certificate.spki_der).hexdigest(),
+            name if name in self._issuers else None,
         )
 
     def _sign_crl(self, request: CrlRequest) -> bytes:

@@ -10,7 +10,7 @@ from gateway.pki.certificate import parse_certificate
 from gateway.pki.chain import TrustAnchors
 from gateway.policy.rules import CompiledTrustStore
 
-ChainOf = Callable[[str], Awaitable[tuple[bytes, ...]]]
+CertificatesOf = Callable[[str], Awaitable[tuple[bytes, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,15 @@ class TrustStore:
 class TrustStores:
     """Builds a store at first use and keeps it until its certificates change."""
 
-    def __init__(self, chain_of: ChainOf) -> None:
-        self._chain_of = chain_of
+    def __init__(self, certificates_of: CertificatesOf) -> None:
+        """``certificates_of`` gives every CA certificate of a backend, whichever of them signed."""
+        self._certificates_of = certificates_of
         self._known: dict[str, tuple[bytes, TrustStore]] = {}
 
     async def get(self, compiled: CompiledTrustStore) -> TrustStore:
-        """Raises BackendUnavailable if a backend cannot give its chain."""
-        chains = [await self._chain_of(name) for name in compiled.backends]
-        own = [certificate for chain in chains for certificate in chain]
+        """Raises BackendUnavailable if a backend cannot give its certificates."""
+        sets = [await self._certificates_of(name) for name in compiled.backends]
+        own = [certificate for certificates in sets for certificate in certificates]
         certificates = (*compiled.certificates_der, *own)
         fingerprint = hashlib.sha256(b"".join(certificates) + compiled.revocation.encode()).digest()
         known = self._known.get(compiled.name)

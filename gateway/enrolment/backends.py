@@ -1,4 +1,4 @@
-"""The CA backends of this worker, each with its chain read and its issuer parsed once."""
+"""The CA backends of this worker, each with its chains read and its issuers parsed once."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
-from ca_backend.api import CaBackend
+from ca_backend.api import CaBackend, CanSignCrl
 from gateway.errors import BackendUnavailable
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """The CA certificate that a backend signs with now."""
+    """A CA certificate that a backend signs with, and its way to the root."""
 
     certificate: ParsedCertificate
     chain_der: tuple[bytes, ...]
@@ -24,12 +25,19 @@ class Issuer:
         return self.certificate.not_after
 
 
+@lru_cache(maxsize=64)  # the same few chains come with every answer
+def issuer_of(chain_der: tuple[bytes, ...]) -> Issuer:
+    """The CA that signed what came with this chain. Raises MalformedMessage."""
+    return Issuer(parse_certificate(chain_der[0]), chain_der)
+
+
 class BackendSet:
     """Looks backends up by their name in the bundle."""
 
     def __init__(self, backends: Mapping[str, CaBackend]) -> None:
         self._backends = dict(backends)
-        self._issuers: dict[str, Issuer] = {}
+        self._issuers: dict[tuple[str, str | None], Issuer] = {}
+        self._certificates: dict[str, tuple[bytes, ...]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._backends
@@ -49,25 +57,60 @@ class BackendSet:
     def replace(self, name: str, backend: CaBackend) -> None:
         """Take a newly opened backend in place of an earlier one, whose calls under way go on."""
         self._backends[name] = backend
-        self._issuers.pop(name, None)
+        self._issuers = {key: issuer for key, issuer in self._issuers.items() if key[0] != name}
+        self._certificates.pop(name, None)
 
-    async def issuer(self, name: str) -> Issuer:
-        """The issuer of this backend; read at first use. Raises BackendUnavailable."""
-        known = self._issuers.get(name)
+    async def issuer(self, name: str, profile: str | None = None) -> Issuer:
+        """The CA that signs orders of this profile, as far as it is known; read at first use.
+
+        Without a profile, and where the backend does not tell, the backend's default CA. Raises
+        BackendUnavailable.
+        """
+        known = self._issuers.get((name, profile))
         if known is not None:
             return known
-        chain_der = await self.get(name).chain()
+        backend = self.get(name)
+        chain_der = tuple(await backend.chain())
         if not chain_der:
             raise BackendUnavailable("the CA gave no certificate of its own", detail=f"backend {name!r}")
-        issuer = Issuer(parse_certificate(chain_der[0]), tuple(chain_der))
-        self._issuers[name] = issuer
+        if profile is not None and isinstance(backend, CanSignCrl):
+            for authority in backend.authorities():
+                if authority.profile == profile:
+                    chain_der = (authority.certificate_der, *chain_der[1:])
+        issuer = issuer_of(chain_der)
+        self._issuers[name, profile] = issuer
         return issuer
 
-    def adopt_chain(self, name: str, chain_der: tuple[bytes, ...]) -> None:
-        """Take over the chain that came with an answer if the CA has changed its certificate."""
-        known = self._issuers.get(name)
-        if known is None or known.chain_der[:1] != chain_der[:1]:
-            self._issuers[name] = Issuer(parse_certificate(chain_der[0]), chain_der)
+    async def certificates(self, name: str) -> tuple[bytes, ...]:
+        """Every known CA certificate of this backend, an issuing CA first.
+
+        Raises BackendUnavailable.
+        """
+        known = self._certificates.get(name)
+        if known is not None:
+            return known
+        backend = self.get(name)
+        if isinstance(backend, CanSignCrl):
+            found = [authority.certificate_der for authority in backend.authorities()]
+        else:
+            await self.issuer(name)
+            chains = [issuer.chain_der for (owner, _), issuer in self._issuers.items() if owner == name]
+            found = [certificate_der for chain_der in chains for certificate_der in chain_der]
+        self._certificates[name] = tuple(dict.fromkeys(found))
+        return self._certificates[name]
+
+    def adopt_chain(self, name: str, profile: str | None, chain_der: tuple[bytes, ...]) -> None:
+        """Take over the verified chain that came with a foreign CA's answer, if it is a new one.
+
+        Only for CAs outside this process: the others' chains are known from the start.
+        """
+        known = self._issuers.get((name, profile))
+        if known is None or known.chain_der != chain_der:
+            self._issuers[name, profile] = issuer_of(chain_der)
+            # What devices hold of the CA's earlier certificate must still be trusted.
+            earlier = self._certificates.get(name)
+            if earlier is not None:
+                self._certificates[name] = tuple(dict.fromkeys((*chain_der, *earlier)))
 
     async def aclose(self) -> None:
         await asyncio.gather(*(backend.aclose() for backend in self._backends.values()))

@@ -81,7 +81,7 @@ class EnrolmentService:
         self._observe = observe
         self._under_way = 0
         store.recorder.under_way = lambda: self._under_way
-        self._trust = TrustStores(self._chain_of)
+        self._trust = TrustStores(backends.certificates)
         self._refusals = TokenBuckets(monotonic, RECORDED_REFUSALS)
         self.settlement = Settlement(store, backends, clock, bundle.grace_s)
 
@@ -298,7 +298,8 @@ class EnrolmentService:
     async def _facts(
         self, selected: Selected, request: EnrolmentRequest, found: Gathered | None, evidence: Evidence
     ) -> Facts:
-        issuer = await self._backends.issuer(selected.policy.route.backend)
+        route = selected.policy.route
+        issuer = await self._backends.issuer(route.backend, route.profile)
         previous: PreviousCertificate | None = None
         if request.renews_der is not None:
             try:
@@ -325,9 +326,6 @@ class EnrolmentService:
         if claims.certificate is None:
             return None
         return await self._trust.get(bundle.trust_stores[claims.certificate.rule.trust])
-
-    async def _chain_of(self, backend: str) -> tuple[bytes, ...]:
-        return (await self._backends.issuer(backend)).chain_der
 
 
 def _known_to_others(

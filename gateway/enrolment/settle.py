@@ -27,7 +27,7 @@ from ca_backend.api import (
 )
 from gateway.clock import Clock
 from gateway.enrolment import record
-from gateway.enrolment.backends import BackendSet
+from gateway.enrolment.backends import BackendSet, issuer_of
 from gateway.enrolment.compare import differences
 from gateway.enrolment.plan_json import plan_from_json, shifted
 from gateway.enrolment.states import CLOSED, check_move
@@ -103,7 +103,7 @@ class Settlement:
 
     async def _approved(self, row: RequestRow, plan: CertificatePlan, backend: CaBackend) -> Outcome:
         waited_s = int((self._clock.now() - row.received_at).total_seconds())
-        issuer = await self._backends.issuer(row.backend or "")
+        issuer = await self._backends.issuer(row.backend or "", row.profile)
         plan = shifted(plan, waited_s, issuer.not_after)
         work = Work(row, plan, stored=True)
         if backend.signs_in_process:
@@ -195,8 +195,9 @@ class Settlement:
         found = differences(work.plan, issued, answer.chain_der)
         if found:
             return await self._mismatch(work, issued, answer.chain_der, found)
-        self._backends.adopt_chain(work.row.backend or "", answer.chain_der)
-        issuer = await self._backends.issuer(work.row.backend or "")
+        if not self._backends.get(work.row.backend or "").signs_in_process:
+            self._backends.adopt_chain(work.row.backend or "", work.row.profile, answer.chain_der)
+        issuer = issuer_of(answer.chain_der)
         now = self._clock.now()
         unit = work.also or Unit()
         row = self._move(
@@ -233,7 +234,7 @@ class Settlement:
                 await backend.revoke(issued.serial, RevocationReason.UNSPECIFIED)
             except RetryLater:
                 LOG.exception("certificate.mismatch could not be revoked at the CA")
-        issuer = await self._backends.issuer(work.row.backend or "")
+        issuer = await self._backends.issuer(work.row.backend or "", work.row.profile)
         quarantined = record.certificate_record(
             work.row,
             issued,
