@@ -67,7 +67,7 @@ class GatewayServices:
         compiled = self._bundle.current.endpoints.get((protocol, endpoint))
         if compiled is None:
             raise BackendUnavailable("this endpoint is gone")
-        return (await self._backends.issuer(compiled.backend)).chain_der
+        return await self._backends.certificates(compiled.backend)
 
 
 class Worker:
