@@ -168,7 +168,7 @@ def settle_ports(data: DataDirectory, wanted: Mapping[str, tuple[str, int]]) -> 
     ``wanted`` maps the listener's name to address and port. What is picked now is kept, because CDP and
     account URLs live on.
     """
-    kept = _kept_ports(data)
+    kept = kept_ports(data)
     settled: dict[str, int] = {}
     for name, (address, port) in wanted.items():
         settled[name] = port or kept.get(name) or _free_port(address, frozenset(settled.values()))
@@ -177,6 +177,19 @@ def settle_ports(data: DataDirectory, wanted: Mapping[str, tuple[str, int]]) -> 
         ports_json = json.dumps({"version": 1, "ports": kept | picked}, indent=2, sort_keys=True) + "\n"
         write_durably(data.ports_file, ports_json.encode())
     return settled
+
+
+def kept_ports(data: DataDirectory) -> dict[str, int]:
+    """Ports that were picked for port 0, by the listener's name. Raises ConfigurationError."""
+    try:
+        kept = json.loads(data.ports_file.read_bytes())["ports"]
+        return {str(name): int(port) for name, port in kept.items() if 0 < int(port) < 65536}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ConfigurationError(
+            f"{data.ports_file}: cannot be read ({exc}); restore it, or remove it and accept new ports"
+        ) from exc
 
 
 def derive(server_key: bytes, label: str) -> bytes:
@@ -275,18 +288,6 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _kept_ports(data: DataDirectory) -> dict[str, int]:
-    try:
-        kept = json.loads(data.ports_file.read_bytes())["ports"]
-        return {str(name): int(port) for name, port in kept.items() if 0 < int(port) < 65536}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise ConfigurationError(
-            f"{data.ports_file}: cannot be read ({exc}); restore it, or remove it and accept new ports"
-        ) from exc
 
 
 def _free_port(address: str, taken: frozenset[int]) -> int:

@@ -11,7 +11,7 @@ import typer
 from gateway.cli.exit_codes import ExitCode
 from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption, load_config
 from gateway.cli.output import fail, note, print_fields, print_json
-from gateway.cli.policy import load_directory
+from gateway.cli.policy import load_policies, policy_warnings
 from gateway.errors import ConfigurationError, SecretUnavailable
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ app = typer.Typer(
 def check(
     config_file: ConfigFileOption = None, data_dir: DataDirectoryOption = None, as_json: JsonOption = False
 ) -> None:
-    """Check the configuration, the files that it names and the policies, without starting anything."""
+    """Check the configuration, the files that it names and the policies, without starting anything.
+
+    Flags that a running gateway was started with are not seen.
+    """
     from gateway.config import unknown_variables
 
     errors: list[str] = []
@@ -37,8 +40,9 @@ def check(
         summary = _summary(configuration)
         errors.extend(_unusable(configuration))
         if configuration.policies.is_dir():
-            bundle = load_directory(configuration.policies, lab=configuration.lab.enabled)
+            bundle = load_policies(configuration.policies, lab=configuration.lab.enabled)
             summary["bundle_sha256"] = bundle.sha256
+            warnings.extend(policy_warnings(bundle))
     except ConfigurationError as exc:
         errors.extend(str(exc).splitlines())
     if as_json:
@@ -50,6 +54,7 @@ def check(
         raise fail("\n".join(errors))
     print_fields((name.replace("_", " "), value) for name, value in summary.items())
     typer.echo("The configuration is good.")
+    typer.echo("Flags that a running gateway was started with, such as --https-port, are not seen here.")
 
 
 @app.command()
@@ -69,6 +74,14 @@ def reference() -> None:
 
 
 def _summary(config: Config) -> dict[str, object]:
+    """What the settings come to. Raises ConfigurationError if ports.json cannot be read."""
+    from gateway.datadir import DataDirectory, kept_ports
+
+    kept = kept_ports(DataDirectory(config.data_directory))
+
+    def port(name: str, number: int) -> str:
+        return str(number or kept.get(name) or "0, picked at the first start")
+
     return {
         "data_directory": str(config.data_directory),
         "database": "sqlite" if config.uses_sqlite else "postgresql",
@@ -76,7 +89,7 @@ def _summary(config: Config) -> dict[str, object]:
         "workers": config.worker_count,
         "listeners": [
             f"{listener.name} ({'http' if listener.plain else 'https'}, {listener.address}, "
-            f"port {listener.port}): {' '.join(listener.serves)}"
+            f"port {port(listener.name, listener.port)}): {' '.join(listener.serves)}"
             for listener in config.listeners
         ],
     }

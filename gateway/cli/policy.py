@@ -9,7 +9,7 @@ import typer
 
 from gateway.cli.exit_codes import ExitCode
 from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption, load_config
-from gateway.cli.output import fail, print_fields, print_json
+from gateway.cli.output import fail, note, print_fields, print_json
 from gateway.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,28 +25,41 @@ app = typer.Typer(
 
 @app.command()
 def validate(
-    directory: Annotated[
+    path: Annotated[
         Path | None,
-        typer.Argument(metavar="DIR", help="Directory of *.yaml files. Default: the gateway's."),
+        typer.Argument(
+            metavar="DIR|FILE",
+            help="Directory of *.yaml files, or one file alone. Default: the gateway's directory.",
+        ),
     ] = None,
     lab: Annotated[bool, typer.Option("--lab", help="Compile as lab mode does.")] = False,
     config_file: ConfigFileOption = None,
     data_dir: DataDirectoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Load and compile a policy directory; every mistake is shown with file:line:column."""
-    if directory is None:
+    """Load and compile policies; every mistake is shown with file:line:column.
+
+    A policy that others hide, so that no request can ever select it, is a warning.
+    """
+    if path is None:
         configuration = load_config(config_file, data_dir)
-        directory, lab = configuration.policies, lab or configuration.lab.enabled
+        path, lab = configuration.policies, lab or configuration.lab.enabled
     try:
-        bundle = load_directory(directory, lab=lab)
+        bundle = load_policies(path, lab=lab)
     except ConfigurationError as exc:
         if as_json:
-            print_json({"ok": False, "directory": str(directory), "errors": str(exc).splitlines()})
+            errors = str(exc).splitlines()
+            print_json({"ok": False, "directory": str(path), "errors": errors, "warnings": []})
             raise typer.Exit(int(ExitCode.FAILED)) from exc
-        raise fail(str(exc)) from exc
+        ended = fail(str(exc))
+        if path.is_file():
+            note(
+                f"{path.name} was read alone; name its directory if it uses documents of the files beside it."
+            )
+        raise ended from exc
+    warnings = policy_warnings(bundle)
     found: dict[str, object] = {
-        "directory": str(directory),
+        "directory": str(path),
         "bundle_sha256": bundle.sha256,
         "endpoints": [f"{protocol}/{name}" for protocol, name in bundle.endpoints],
         "backends": list(bundle.backends),
@@ -54,8 +67,10 @@ def validate(
         "policies": [policy.name for policy in bundle.policies],
     }
     if as_json:
-        print_json({"ok": True, "errors": [], **found})
+        print_json({"ok": True, "errors": [], "warnings": warnings, **found})
         return
+    for warning in warnings:
+        note(f"warning: {warning}")
     print_fields((key.replace("_", " "), value) for key, value in found.items())
     typer.echo("The policies are good.")
 
@@ -68,10 +83,20 @@ def schema() -> None:
     print_json(json_schema())
 
 
-def load_directory(directory: Path, *, lab: bool) -> Bundle:
-    """Compile a directory with every installed front end and backend known. Raises ConfigurationError."""
+def load_policies(path: Path, *, lab: bool) -> Bundle:
+    """Compile a directory or a file with every installed front end and backend known.
+
+    Raises ConfigurationError.
+    """
     from gateway.plugins import load_plugins
     from gateway.policy.load import load_bundle
-    from gateway.policy.sources import read_directory
+    from gateway.policy.sources import read_sources
 
-    return load_bundle(read_directory(directory), load_plugins().registry(lab=lab))
+    return load_bundle(read_sources(path), load_plugins().registry(lab=lab))
+
+
+def policy_warnings(bundle: Bundle) -> list[str]:
+    """What is allowed but hardly meant."""
+    from gateway.policy.reach import hidden_policies
+
+    return [str(hidden) for hidden in hidden_policies(bundle)]

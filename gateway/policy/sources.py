@@ -44,6 +44,13 @@ def read_directory(path: Path) -> tuple[PolicySource, ...]:
     return tuple(PolicySource(file.name, _text(file), path) for file in files)
 
 
+def read_sources(path: Path) -> tuple[PolicySource, ...]:
+    """Read a directory, or one file alone whatever its name ends in. Raises ConfigurationError."""
+    if path.is_file():
+        return (PolicySource(path.name, _text(path), path.parent),)
+    return read_directory(path)
+
+
 def read_beside(source: PolicySource, path: str) -> bytes:
     """Read a file that a policy text names by its path relative to that text.
 

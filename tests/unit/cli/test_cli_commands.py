@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gateway import __version__
-from gateway.datadir import DataDirectory
+from gateway.datadir import DataDirectory, settle_ports
 
 Run = Callable[..., Any]
 HEAVY = ("alembic", "fastapi", "sqlalchemy", "uvicorn", "uvloop")
@@ -148,6 +148,23 @@ def test_good_configuration_is_summed_up(on_data: Run) -> None:
     assert "The configuration is good." in on_data("config", "check").out
 
 
+def test_configuration_check_shows_the_ports_that_were_picked_for_port_0(
+    pkigate: Run, data: DataDirectory, tmp_path: Path
+) -> None:
+    file = tmp_path / "pkigate.yaml"
+    file.write_text(
+        "listeners: [{name: a, port: 0, serves: [est]}, {name: b, port: 8080, tls: off, serves: [crl]}]\n"
+    )
+    check = ("config", "check", "--config", file, "--data-dir", data.path)
+    before = pkigate(*check, "--json").document["listeners"]
+    assert [line.partition("port ")[2] for line in before] == [
+        "0, picked at the first start): est",
+        "8080): crl",
+    ]
+    port = settle_ports(data, {"a": ("127.0.0.1", 0)})["a"]
+    assert f"port {port}): est" in pkigate(*check).out
+
+
 def test_configuration_check_finds_unreadable_files_missing_secrets_and_open_demo_credentials(
     pkigate: Run, data: DataDirectory, tmp_path: Path
 ) -> None:
@@ -189,6 +206,32 @@ def test_policy_mistake_is_told_with_its_place(pkigate: Run, data: DataDirectory
     assert ended.err.startswith("error: mine.yaml:2:")
     as_json = pkigate("policy", "validate", data.policies, "--json")
     assert as_json.document["errors"] == [line.removeprefix("error: ") for line in ended.err.splitlines()]
+
+
+def test_policy_that_is_never_used_is_a_warning_of_both_checks(on_data: Run, data: DataDirectory) -> None:
+    default = (data.policies / "default.yaml").read_text()
+    first = next(part for part in default.split("---\n") if "name: est-first-certificate" in part)
+    mine = first.replace("est-first-certificate", "presses").replace("priority: 100", "priority: 50")
+    (data.policies / "mine.yaml").write_text(mine)
+    for command in (("policy", "validate"), ("config", "check")):
+        ended = on_data(*command)
+        assert ended.code == 0
+        assert ended.err.startswith("warning: default.yaml:")
+        assert "presses (priority 50) hides est-first-certificate (priority 100) completely" in ended.err
+        (warning,) = on_data(*command, "--json").document["warnings"]
+        assert ended.err == f"warning: {warning}\n"
+
+
+def test_single_policy_file_is_validated_alone(pkigate: Run, data: DataDirectory) -> None:
+    assert pkigate("policy", "validate", data.policies / "default.yaml").code == 0
+    alone = data.policies / "endpoint.draft"
+    alone.write_text(
+        "apiVersion: pkigate/v1\nkind: Endpoint\nmetadata: {name: line1}\nprotocol: est\nbackend: embedded\n"
+    )
+    ended = pkigate("policy", "validate", alone)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("error: endpoint.draft:5:10: backend: there is no Backend 'embedded'; ")
+    assert ended.err.endswith("name its directory if it uses documents of the files beside it.\n")
 
 
 def test_policy_schema_is_one_json_document(pkigate: Run) -> None:

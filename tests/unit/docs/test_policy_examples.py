@@ -9,6 +9,7 @@ import pytest
 
 from gateway.plugins import load_plugins
 from gateway.policy.load import PolicySource, load_bundle
+from gateway.policy.reach import hidden_policies
 
 ROOT = Path(__file__).resolve().parents[3]
 OWN = "apiVersion: pkigate/v1\nkind: TrustStore\nmetadata: {name: own}\nbackends: [embedded]\n"
@@ -31,7 +32,9 @@ def test_examples_of_the_policy_guide_load_together() -> None:
 
 
 @pytest.mark.parametrize("block", _blocks("README.md"))
-def test_example_of_the_readme_loads_beside_the_default_bundle(block: str) -> None:
+def test_example_of_the_readme_loads_beside_the_default_bundle_and_takes_nothing_from_it(block: str) -> None:
     default = PolicySource("default.yaml", (ROOT / "policies" / "default.yaml").read_text())
     bundle = load_bundle((default, PolicySource("README.md", block)), load_plugins().registry(lab=False))
-    assert "presses" in {policy.name for policy in bundle.policies}
+    (presses,) = (policy for policy in bundle.policies if policy.name == "presses")
+    assert presses.endpoints == {"line1"}
+    assert hidden_policies(bundle) == ()
