@@ -188,7 +188,10 @@ def _refer(loader: _Loader, document: Document, path: Path, kind: str, name: str
         # A document that could not be read may be the one that is meant; its own mistakes come first.
         return
     of = f" of {protocol}" if protocol else ""
-    text = f"there is no {kind}{of} {name!r}; {did_you_mean(name, loader.names(kind, protocol))}"
+    hint = did_you_mean(name, loader.names(kind, protocol))
+    hint += " " if hint.endswith("?") else ". "
+    article = "an" if kind == "Endpoint" else "a"
+    text = f"there is no {kind}{of} {name!r}; {hint}Otherwise add {article} {kind} document of that name"
     loader.found.add(document, path, text)
 
 

@@ -75,7 +75,7 @@ MISTAKES = {
         "endpoint: defualt",
         5,
         34,
-        "match.endpoint: there is no Endpoint of est 'defualt'; did you mean 'default'?",
+        "match.endpoint: there is no Endpoint of est 'defualt'; did you mean 'default'? Otherwise add an End",
     ),
     "unknown-protocol": (
         "protocol: est",
