@@ -73,7 +73,7 @@ def gather(
 
 def find_earlier(connection: Connection, correlation: str) -> Earlier | None:
     """The request that holds this correlation, whatever its state."""
-    row = requests.latest_by_correlation(connection, correlation)
+    row = requests.by_correlation(connection, correlation)
     if row is None:
         return None
     if row.state is not State.ISSUED or row.certificate_sha256 is None:

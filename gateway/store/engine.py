@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, Connection, make_url
@@ -14,7 +13,6 @@ from gateway.errors import ConfigurationError
 from gateway.store.statement import driver_of
 
 BUSY_TIMEOUT_MS = 10_000
-LOCK_TIMEOUT_MS = 10_000
 _POSTGRESQL_NAMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 
 
@@ -31,6 +29,14 @@ def open_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite_writer)
     event.listen(engine, "begin", _begin_immediate)
     return engine
+
+
+def open_migration_engine(url: str) -> Engine:
+    """As ``open_engine``, but a statement may take its time: a large table takes minutes to change."""
+    address = database_address(url)
+    if address.get_backend_name() == "postgresql":
+        return _postgresql_engine(address, isolation_level="READ COMMITTED", bounded=False)
+    return open_engine(url)
 
 
 def open_read_engine(url: str) -> Engine:
@@ -65,25 +71,14 @@ def database_address(url: str) -> URL:
     )
 
 
-def _postgresql_engine(address: URL, isolation_level: Any) -> Engine:
+def _postgresql_engine(address: URL, isolation_level: str, *, bounded: bool = True) -> Engine:
     try:
-        engine = create_engine(
-            address,
-            poolclass=NullPool,
-            isolation_level=isolation_level,
-            connect_args={
-                "connect_timeout": 5,
-                "application_name": "pkigate",
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                # A stopped gateway must not hold the audit head, and with it every other gateway, for ever.
-                "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout=30000",
-            },
-        )
+        # Only where it is used: psycopg is an extra, and its dialect takes a tenth of a second to import.
+        from gateway.store.postgresql import postgresql_engine
+
+        return postgresql_engine(address, isolation_level, bounded=bounded)
     except (ImportError, NoSuchModuleError) as exc:
         raise ConfigurationError("PostgreSQL needs psycopg: pip install pkigate[postgresql]") from exc
-    return engine
 
 
 def _prepare_sqlite_writer(dbapi_connection: sqlite3.Connection, _record: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, inspect, text
 
 from gateway.errors import ConfigurationError
-from gateway.store.engine import open_engine
+from gateway.store.engine import open_engine, open_migration_engine
 from gateway.store.faults import driver_errors, error_for, fault_of
 
 CURRENT_REVISION = "0001"
@@ -18,7 +18,7 @@ def migrate(url: str) -> None:
     Raises StoreUnavailable where the database is out of reach, ConfigurationError where it has a schema that
     this version does not know.
     """
-    engine = open_engine(url)
+    engine = open_migration_engine(url)
     try:
         with engine.connect() as connection:
             if _revision(connection) == CURRENT_REVISION:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Connection, Select, bindparam, or_, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.model.outcome import State
@@ -186,15 +186,9 @@ def get(connection: Connection, id_or_reason_id: str) -> RequestRow | None:
     return None if row is None else _row(row)
 
 
-def find_by_correlation(connection: Connection, correlation: str, now_s: int) -> RequestRow | None:
-    """The open request of this correlation, else the newest closed one that still answers repeats."""
-    row = _BY_CORRELATION.first(connection, correlation=correlation, now_s=now_s)
-    return None if row is None else _row(row)
-
-
-def latest_by_correlation(connection: Connection, correlation: str) -> RequestRow | None:
+def by_correlation(connection: Connection, correlation: str) -> RequestRow | None:
     """The request that holds this correlation: the open one, else the newest closed one not retired."""
-    row = _LATEST.first(connection, correlation=correlation)
+    row = _BY_CORRELATION.first(connection, correlation=correlation)
     return None if row is None else _row(row)
 
 
@@ -271,24 +265,7 @@ _BY_REASON_ID = Statement(
     ("key",),
 )
 _BY_CORRELATION = Statement(
-    select(*_COLUMNS)
-    .where(
-        REQUEST.c.correlation == bindparam("correlation"),
-        or_(REQUEST.c.closed_at.is_(None), REQUEST.c.answers_until >= bindparam("now_s")),
-    )
-    # False sorts before true on both databases: an open request has no closed_at.
-    .order_by(REQUEST.c.closed_at.is_not(None), REQUEST.c.received_at.desc(), REQUEST.c.pk.desc())
-    .limit(1),
-    ("correlation", "now_s"),
-)
-
-
-_LATEST = Statement(
-    select(*_COLUMNS)
-    .where(REQUEST.c.correlation == bindparam("correlation"))
-    .order_by(REQUEST.c.closed_at.is_not(None), REQUEST.c.received_at.desc(), REQUEST.c.pk.desc())
-    .limit(1),
-    ("correlation",),
+    select(*_COLUMNS).where(REQUEST.c.correlation == bindparam("correlation")), ("correlation",)
 )
 _RETIRE = Statement(
     update(REQUEST)

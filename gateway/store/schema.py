@@ -77,19 +77,11 @@ REQUEST = Table(
 )
 _REFUSED = text("reason_id IS NOT NULL")
 _OPEN = text("closed_at IS NULL")
-# An issued request keeps its correlation to itself until it is retired, so that two copies of a message that
-# come at once to a CA in this process end with one certificate.
-_HOLDS_CORRELATION = text("closed_at IS NULL OR state = 'issued'")
 Index("request_id_key", REQUEST.c.id, unique=True)
 Index("request_reason_id", REQUEST.c.reason_id, sqlite_where=_REFUSED, postgresql_where=_REFUSED)
-Index(
-    "request_open_correlation_key",
-    REQUEST.c.correlation,
-    unique=True,
-    sqlite_where=_HOLDS_CORRELATION,
-    postgresql_where=_HOLDS_CORRELATION,
-)
-Index("request_correlation", REQUEST.c.correlation, REQUEST.c.received_at)
+# A request keeps its correlation to itself until it is retired, closed ones too, so that two copies of a
+# message that come at once to a CA in this process end with one certificate.
+Index("request_correlation_key", REQUEST.c.correlation, unique=True)
 Index("request_open_state", REQUEST.c.state, sqlite_where=_OPEN, postgresql_where=_OPEN)
 
 CERTIFICATE = Table(

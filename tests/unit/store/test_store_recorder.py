@@ -124,13 +124,15 @@ async def test_rows_of_a_unit_may_be_touched_by_the_next_unit_of_the_same_batch(
     assert await commit_together(store, [unit, mover]) == [None, None]
 
 
-async def test_correlation_is_free_again_in_the_batch_that_closes_its_request(store: Store) -> None:
+async def test_correlation_is_free_again_in_the_batch_that_retires_its_request(store: Store) -> None:
     unit, row = request_unit()
     await store.recorder.commit(unit)
     closing, following = Unit(), Unit()
     requests.move(closing, row.id, 1, State.WITHDRAWN, from_state=State.AWAITING_APPROVAL, at=NOW)
+    await store.recorder.commit(closing)
+    requests.retire(following, row.id)
     requests.insert(following, request_row(correlation=row.correlation))
-    assert await commit_together(store, [closing, following]) == [None, None]
+    assert await commit_together(store, [following]) == [None]
 
 
 async def test_compare_and_set_race_of_fifty_tasks_has_one_winner(store: Store) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import timedelta
 from functools import partial
 
@@ -109,35 +108,7 @@ def test_move_from_another_state_or_version_is_a_conflict(store: Store) -> None:
             commit(store, moving)
 
 
-def test_correlation_finds_the_open_request_before_closed_ones_within_their_grace(store: Store) -> None:
-    correlation = secrets.token_hex(32)
-
-    def find(now_s: int) -> str | None:
-        found = store.reader.read_blocking(
-            lambda connection: requests.find_by_correlation(connection, correlation, now_s)
-        )
-        return None if found is None else found.id
-
-    rows = []
-    for minutes in (0, 1):
-        unit, row = request_unit(
-            correlation=correlation,
-            received_at=NOW + timedelta(minutes=minutes),
-            answers_until=NOW + timedelta(minutes=10 + minutes),
-            state=State.REFUSED,
-        )
-        commit(store, unit)
-        rows.append(row)
-    assert find(NOW_S) == rows[1].id
-    assert find(NOW_S + 660) == rows[1].id
-    assert find(NOW_S + 661) is None
-    unit, open_row = request_unit(correlation=correlation, received_at=NOW - timedelta(minutes=5))
-    commit(store, unit)
-    assert find(NOW_S) == open_row.id
-    assert find(NOW_S + 10**6) == open_row.id
-
-
-def test_issued_request_keeps_its_correlation_until_it_is_retired(store: Store) -> None:
+def test_closed_request_keeps_its_correlation_until_it_is_retired(store: Store) -> None:
     unit, row, _ = issued_unit()
     commit(store, unit)
     assert row.correlation is not None
@@ -145,13 +116,13 @@ def test_issued_request_keeps_its_correlation_until_it_is_retired(store: Store) 
     copy, _, _ = issued_unit(correlation=correlation)
     with pytest.raises(Conflict):
         commit(store, copy)
-    latest = store.reader.read_blocking(lambda c: requests.latest_by_correlation(c, correlation))
+    latest = store.reader.read_blocking(lambda c: requests.by_correlation(c, correlation))
     assert latest is not None
     assert latest.id == row.id
     successor, successor_row, _ = issued_unit(correlation=correlation)
     requests.retire(successor, row.id)
     commit(store, successor)
-    latest = store.reader.read_blocking(lambda c: requests.latest_by_correlation(c, correlation))
+    latest = store.reader.read_blocking(lambda c: requests.by_correlation(c, correlation))
     assert latest is not None
     assert latest.id == successor_row.id
     late, _, _ = issued_unit(correlation=correlation)

@@ -91,16 +91,8 @@ def _create_request() -> None:
         sa.Column("answers_until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("pk"),
     )
-    op.create_index("request_correlation", "request", ["correlation", "received_at"])
+    op.create_index("request_correlation_key", "request", ["correlation"], unique=True)
     op.create_index("request_id_key", "request", ["id"], unique=True)
-    op.create_index(
-        "request_open_correlation_key",
-        "request",
-        ["correlation"],
-        unique=True,
-        sqlite_where=sa.text("closed_at IS NULL OR state = 'issued'"),
-        postgresql_where=sa.text("closed_at IS NULL OR state = 'issued'"),
-    )
     op.create_index(
         "request_open_state",
         "request",
