@@ -88,6 +88,23 @@ class PostgresqlServer:
         # Where pid 1 reaps late, the dead postmaster keeps its process id and the next one will not start.
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
 
+    def freeze(self) -> None:
+        """Stop every process of the cluster with SIGSTOP: connections stay open, and nobody answers."""
+        assert self.pid is not None
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let the processes go on."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        pid = self.pid
+        assert pid is not None
+        os.kill(pid, number)
+        for child in _children(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
+
     def new_database(self) -> str:
         """Create an empty database and give its URL."""
         self._databases += 1
