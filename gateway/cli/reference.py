@@ -16,9 +16,10 @@ _INTRODUCTION = """\
 # Command line
 
 `pkigate` starts the gateway and administers it. The commands besides `serve` work on the gateway's database
-and files, whether it runs or not; they find them by `--data-dir` or `--config` (or `PKIGATE_DATA_DIR`,
-`PKIGATE_CONFIG`). Approvals and revocations are only written down here: a worker of the gateway issues, and
-the next CRL that is fetched names the revocation.
+and files, whether it runs or not; they find them by `--data-dir` or `--config`, or by `PKIGATE_DATA_DIR`
+(`PKIGATE_DATA_DIRECTORY` is the same) and `PKIGATE_CONFIG`. Without any of them the data directory is
+`/var/lib/pkigate` for root, else `~/.local/share/pkigate`. Approvals and revocations are only written down
+here: a worker of the gateway issues, and the next CRL that is fetched names the revocation.
 
 - `--json` prints one JSON document on standard output. Notes and errors go to standard error.
 - Without `--json`, lists are tables: coloured on a terminal, plain columns in a pipe.

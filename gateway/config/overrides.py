@@ -88,6 +88,12 @@ def unknown_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(reports)
 
 
+def variables_of(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The variables of one setting: by its path, then by its flag's name, which wins where both are set."""
+    short = [PREFIX + key.upper() for key, place in _FLAG_PATHS.items() if place == path]
+    return tuple(dict.fromkeys((_variable(path), *short)))
+
+
 def _known_variables() -> frozenset[str]:
     short = {PREFIX + field.name.upper() for field in fields(Flags)}
     return frozenset(

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from gateway.config.model import Config, Listener
-from gateway.config.overrides import PREFIX
+from gateway.config.overrides import variables_of
 
 _INTRODUCTION = """\
 # Configuration
@@ -26,8 +26,9 @@ file.
 - `pkigate serve --config FILE` reads a file; without the flag `$PKIGATE_CONFIG` names it.
 - A value counts in this order: flag, `PKIGATE_*` variable, file, default.
 - Every flag of `pkigate serve` has a variable of the same name: `PKIGATE_HTTPS_PORT`, `PKIGATE_HOST`,
-  `PKIGATE_LAB`. Any other setting is named by its path with two underscores between the steps:
-  `PKIGATE_LOGGING__FORMAT`. Lists are written with commas. Listeners are set in the file only.
+  `PKIGATE_LAB`. Every setting has one named by its path with two underscores between the steps:
+  `PKIGATE_LOGGING__FORMAT`. Where both exist (`PKIGATE_DATA_DIR`, `PKIGATE_DATA_DIRECTORY`) both work, and the
+  flag's name wins. Lists are written with commas. Listeners are set in the file only.
 - Relative paths count from the directory of the file, in flags and variables from the working directory.
 - `pkigate config check` reports every mistake with file, line and column; `pkigate config schema` prints a
   JSON Schema for editors. Unknown keys, duplicate keys, anchors and tags are refused.
@@ -80,7 +81,8 @@ def _section(title: str, model: type[BaseModel], path: tuple[str, ...]) -> Itera
         if default:
             yield f"- default: {default}"
         if by_variable and name != "listeners" and not _is_model(field.annotation):
-            yield f"- variable: `{PREFIX}{'__'.join((*path, name)).upper()}`"
+            names = variables_of((*path, name))
+            yield "- variable: " + " or ".join(f"`{variable}`" for variable in names)
         yield ""
 
 

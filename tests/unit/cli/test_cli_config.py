@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Config, Flags, config_schema, load, unknown_variables
+from gateway.config import Config, Flags, config_markdown, config_schema, load, unknown_variables
+from gateway.config.overrides import variables_of
 from gateway.config.source import parse
 from gateway.errors import ConfigurationError
 
@@ -230,6 +231,28 @@ def test_port_flag_without_its_listener_is_refused(tmp_path: Path) -> None:
         ConfigurationError, match="--https-port: the configuration has no listener named https"
     ):
         load(file, flags=Flags(https_port=2), environment={})
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        (("data_directory",), ("PKIGATE_DATA_DIRECTORY", "PKIGATE_DATA_DIR")),
+        (("logging", "level"), ("PKIGATE_LOGGING__LEVEL", "PKIGATE_LOG_LEVEL")),
+        (("workers",), ("PKIGATE_WORKERS",)),
+    ],
+)
+def test_every_variable_of_a_setting_is_in_the_reference_and_means_something(
+    path: tuple[str, ...], names: tuple[str, ...]
+) -> None:
+    assert variables_of(path) == names
+    assert f"- variable: {' or '.join(f'`{name}`' for name in names)}\n" in config_markdown()
+    assert unknown_variables(dict.fromkeys(names, "")) == ()
+
+
+def test_both_variables_of_the_data_directory_work_and_the_flags_name_wins(tmp_path: Path) -> None:
+    long, short = {"PKIGATE_DATA_DIRECTORY": str(tmp_path / "a")}, {"PKIGATE_DATA_DIR": str(tmp_path / "b")}
+    found = [load(environment=one).data_directory.name for one in (long, short, {**short, **long})]
+    assert found == ["a", "b", "b"]
 
 
 def test_misspelt_variable_is_reported_and_known_ones_are_not() -> None:
