@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -17,12 +18,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
+from gateway.http.exchange import plain_response
 from gateway.http.listener import ClientCertificateMode, TlsCredentials, TlsSettings
 from gateway.http.message import TlsPeer
 
 EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 section 2
 EXPORTER_BYTES = 32
 RECORD_BYTES = 16_384
+LINGER_S = 2.0
+# No TLS record begins with a letter (RFC 8446 section 5.1).
+_PLAIN_HTTP = re.compile(rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE|PRI) ")
 CIPHERS_TLS12 = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:ECDHE+AES:!aNULL:!eNULL"
 
 log = structlog.get_logger("gateway.http.tls")
@@ -150,6 +155,9 @@ class TlsTerminator(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._finished:
             return
+        if not self._saw_bytes and _PLAIN_HTTP.match(data):
+            self._answer_plain_http()
+            return
         self._saw_bytes = True
         self._ssl.bio_write(data)
         if self._inner is None and not self._shake_hands():
@@ -176,6 +184,18 @@ class TlsTerminator(asyncio.Protocol):
             self._inner.resume_writing()
 
     # Handshake
+
+    def _answer_plain_http(self) -> None:
+        """Tell somebody who wrote http:// for https:// so, in the words that he can read."""
+        local = self._real.get_extra_info("sockname")
+        port = f"port {local[1]}" if isinstance(local, tuple) else "this port"
+        log.info("tls.plain-http", client=self._client_text())
+        self._finished = True
+        text = f"{port} speaks https only, and this request came without TLS; begin its address with https://"
+        self._real.write(plain_response(400, text, []))
+        # Closing with unread bytes would reset the connection: what comes is thrown away until the deadline.
+        self._real.write_eof()
+        self.handshake_deadline = self.loop.time() + LINGER_S
 
     def check_deadline(self, now: float) -> None:
         """Abort a handshake that takes too long; called by the listener's sweep."""

@@ -164,12 +164,6 @@ async def test_slow_handshake_is_closed_in_time(pki: Pki) -> None:
             assert time.monotonic() - began < 2
 
 
-async def test_plain_http_to_the_tls_port_is_closed_with_an_alert(pki: Pki) -> None:
-    async with running(pki) as up:
-        answer = await exchange(up.port, GET)
-    assert not answer.startswith(b"HTTP")
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_large_bodies_pass_both_ways(pki: Pki, version: ssl.TLSVersion) -> None:
     body = os.urandom(90_000)
@@ -322,3 +316,48 @@ async def test_curl_is_answered_with_and_without_a_certificate(pki: Pki) -> None
     assert plain.stdout == mutual.stdout == b"/echo"
     assert len(up.requests[1].tls.chain_der) == 2
     assert old.returncode != 0
+
+
+async def test_plain_http_on_a_tls_port_is_told_in_plain_text_that_it_speaks_https(pki: Pki) -> None:
+    def curl(port: int) -> str:
+        url = f"http://127.0.0.1:{port}/echo"
+        done = subprocess.run(["curl", "-sS", "-i", "--noproxy", "*", url], capture_output=True, timeout=20)
+        return (done.stdout + done.stderr).decode()
+
+    async with running(pki) as up:
+        seen = await asyncio.to_thread(curl, up.port)
+    assert seen.startswith("HTTP/1.1 400 Bad Request\r\n")
+    assert "Connection: close\r\n" in seen
+    assert seen.endswith(
+        f"port {up.port} speaks https only, and this request came without TLS; "
+        "begin its address with https://\n"
+    )
+    assert not up.requests
+
+
+async def test_plain_http_with_a_large_body_still_gets_its_answer_and_is_closed_in_time(pki: Pki) -> None:
+    async with running(pki) as up:
+        reader, writer = await asyncio.open_connection("127.0.0.1", up.port)
+        began = time.monotonic()
+        writer.write(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n" + bytes(3_000_000))
+        answer = await asyncio.wait_for(reader.read(), 10)
+        with contextlib.suppress(OSError):
+            while time.monotonic() - began < 10:  # the sender never ends by himself
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        closed_s = time.monotonic() - began
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert closed_s < 5
+
+
+@pytest.mark.parametrize(
+    "wire", [b"SSH-2.0-x\r\n", b"GETAWAY", b"\x00\x01\x02\x03\x04\x05", b"get / HTTP/1.1\r\n"]
+)
+async def test_other_bytes_on_a_tls_port_get_no_http_answer(pki: Pki, wire: bytes) -> None:
+    async with running(pki) as up:
+        answer = await exchange(up.port, wire, eof=True)
+    assert not answer.startswith(b"HTTP")
