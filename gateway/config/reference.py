@@ -27,8 +27,8 @@ file.
 - A value counts in this order: flag, `PKIGATE_*` variable, file, default.
 - Every flag of `pkigate serve` has a variable of the same name: `PKIGATE_HTTPS_PORT`, `PKIGATE_HOST`,
   `PKIGATE_LAB`. Every setting has one named by its path with two underscores between the steps:
-  `PKIGATE_LOGGING__FORMAT`. Where both exist (`PKIGATE_DATA_DIR`, `PKIGATE_DATA_DIRECTORY`) both work, and the
-  flag's name wins. Lists are written with commas. Listeners are set in the file only.
+  `PKIGATE_LOGGING__FORMAT`. Where both exist (`PKIGATE_DATA_DIR`, `PKIGATE_DATA_DIRECTORY`) both work, and
+  the flag's name wins. Lists are written with commas. Listeners are set in the file only.
 - Relative paths count from the directory of the file, in flags and variables from the working directory.
 - `pkigate config check` reports every mistake with file, line and column; `pkigate config schema` prints a
   JSON Schema for editors. Unknown keys, duplicate keys, anchors and tags are refused.
