@@ -49,7 +49,7 @@ class Authenticator:
         trust: TrustStore | None,
         now: datetime,
     ) -> Evidence:
-        """Every claim must stand up. Raises CredentialRefused.
+        """Every claim must stand up. Raises CredentialRefused; ``check_new_request`` is left to the caller.
 
         ``trust`` is the store that the certificate's rule names; it must be given where a certificate is
         claimed.
@@ -60,7 +60,7 @@ class Authenticator:
                 raise CredentialRefused("no trust store is configured for client certificates")
             verified.append(_verify_certificate(claims.certificate, looked.certificate, trust, now))
         if claims.password is not None:
-            verified.append(await self._verify_password(claims.password, looked.credential, request, now))
+            verified.append(await self._verify_password(claims.password, looked.credential, request))
         return Evidence(tuple(verified))
 
     async def _verify_password(
@@ -68,7 +68,6 @@ class Authenticator:
         presented: PresentedPassword,
         row: CredentialRow | None,
         request: EnrolmentRequest,
-        now: datetime,
     ) -> VerifiedCredential:
         address = request.remote.address
         wait_s = self._throttle.retry_after_s(presented.user, address)
@@ -82,7 +81,7 @@ class Authenticator:
         if not await self._secret_matches(row, secret) or row is None:
             self._throttle.failed(presented.user, address)
             raise CredentialRefused(NO_SUCH_PAIR, detail=f"user {presented.user!r}")
-        _check_in_force(row, request, now)
+        _check_scope(row, request)
         return VerifiedCredential(
             kind=BASIC,
             identity=f"basic:{row.id}",
@@ -105,17 +104,30 @@ class Authenticator:
         return True
 
 
-def _check_in_force(row: CredentialRow, request: EnrolmentRequest, now: datetime) -> None:
-    """The secret was right, so the answer may say what is wrong with the credential."""
-    if row.revoked_at is not None:
-        raise CredentialRefused(NO_SUCH_PAIR, detail=f"credential {row.id} is revoked")
+def check_new_request(claims: Claims, looked: Looked, now: datetime) -> None:
+    """Whether verified claims may begin a new request. Raises CredentialRefused.
+
+    Not part of the verification: who repeats a message, or polls, gets its answer although the credential was
+    used up by that very request or has expired meanwhile.
+    """
+    row = looked.credential
+    if claims.password is None or row is None:
+        return
     if row.expires_at is not None and row.expires_at <= now:
         raise CredentialRefused(
             f"this credential expired at {row.expires_at:%Y-%m-%d %H:%M}Z; ask for a new one",
-            detail=f"credential {row.id}",
+            detail=f"credential {row.id} has expired",
         )
     if row.uses_left is not None and row.uses_left <= 0:
-        raise CredentialRefused("this credential has been used up; ask for a new one")
+        raise CredentialRefused(
+            "this credential has been used up; ask for a new one", detail=f"credential {row.id} is used up"
+        )
+
+
+def _check_scope(row: CredentialRow, request: EnrolmentRequest) -> None:
+    """The secret was right, so the answer may say what is wrong with the credential."""
+    if row.revoked_at is not None:
+        raise CredentialRefused(NO_SUCH_PAIR, detail=f"credential {row.id} is revoked")
     protocol_fits = row.protocol is None or row.protocol == request.protocol
     if not protocol_fits or (row.endpoints is not None and request.endpoint not in row.endpoints):
         raise CredentialRefused(

@@ -112,6 +112,13 @@ def _waiting(store: Store, request_id: str, now: datetime) -> RequestRow:
     return row
 
 
+def overdue(row: RequestRow, now: datetime) -> bool:
+    """Whether a waiting request has missed its time; one with all its approvals has not."""
+    if row.expires_at is None or len(row.approvals) >= row.approvals_required:
+        return False
+    return row.expires_at <= now
+
+
 def expired_reason(row: RequestRow) -> Reason:
     """What a device hears whose request nobody approved in time."""
     until = f"{row.expires_at:%Y-%m-%d %H:%M}Z" if row.expires_at else "now"

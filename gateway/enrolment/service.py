@@ -8,27 +8,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from gateway.authn.authenticate import Authenticator
+from gateway.authn.authenticate import Authenticator, check_new_request
 from gateway.authn.claims import Claims, read_claims
 from gateway.authn.refusal import CredentialRefused
 from gateway.authn.throttle import Allowance, TokenBuckets
 from gateway.authn.trust import TrustStore, TrustStores
-from gateway.clock import Clock, to_epoch_s
+from gateway.clock import Clock
 from gateway.enrolment import record
 from gateway.enrolment.approval import EXPIRE_JOB
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import ActiveBundle
-from gateway.enrolment.gather import Earlier, Gathered, answers, find_earlier, gather
+from gateway.enrolment.gather import Earlier, Gathered, find_earlier, gather
 from gateway.enrolment.plan_json import plan_to_json
 from gateway.enrolment.record import Judged
-from gateway.enrolment.settle import Settlement, Work, in_doubt
+from gateway.enrolment.repeat import answer_again, under_work
+from gateway.enrolment.settle import Settlement, Work
 from gateway.errors import BackendUnavailable, Conflict, MalformedMessage
 from gateway.model.decision import Allow, Deny
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
 from gateway.model.evidence import CredentialKind, Evidence
-from gateway.model.ids import EndpointName, ProtocolName, RequestId, new_id, reason_id
+from gateway.model.ids import EndpointName, ProtocolName, new_id, reason_id
 from gateway.model.keys import ClientKey
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable
 from gateway.model.reasons import Reason, ReasonCode
@@ -51,7 +52,6 @@ from gateway.store.store import Store
 from gateway.store.unit import Unit
 
 LOG = logging.getLogger(__name__)
-CA_RETRY_S = 5
 # Refusals of one address that are written into the database; beyond this they are only counted and logged.
 RECORDED_REFUSALS = Allowance(burst=500, per_s=20)
 
@@ -156,14 +156,15 @@ class EnrolmentService:
             found = await self._gather(request, claims, selected)
             trust = await self._trust_store(bundle, claims)
             evidence = await self._authenticator.verify(claims, found.looked, request, trust, now)
+            judged = replace(judged, evidence=evidence, correlation=found.correlation)
+            answered = await answer_again(self._store, found.earlier, now)
+            if answered is not None:
+                return answered
+            check_new_request(claims, found.looked, now)
         except CredentialRefused as refusal:
             return await self._refuse_credential(judged, bundle, selected, refusal)
         except BackendUnavailable as error:
             return Unavailable(error.reason, error.retry_after_s)
-        judged = replace(judged, evidence=evidence, correlation=found.correlation)
-        answered = self._answer_again(found.earlier, now)
-        if answered is not None:
-            return answered
         return await self._decide(judged, bundle, selected, found)
 
     async def _decide(self, judged: Judged, bundle: Bundle, selected: Selected, found: Gathered) -> Outcome:
@@ -227,33 +228,7 @@ class EnrolmentService:
     async def _winner(self, judged: Judged) -> Outcome:
         correlation = judged.correlation or ""
         earlier = await self._store.reader.read(lambda connection: find_earlier(connection, correlation))
-        answered = self._answer_again(earlier, judged.now)
-        if answered is not None:
-            return answered
-        reason = Reason(ReasonCode.OVERLOADED, "the same request is being worked on; ask again")
-        return Unavailable(reason, 1)
-
-    def _answer_again(self, earlier: Earlier | None, now: datetime) -> Outcome | None:
-        """The answer to a repeat, or None if the message is to be judged as a new request."""
-        if earlier is None or not answers(earlier.row, to_epoch_s(now)):
-            return None
-        row = earlier.row
-        request_id = RequestId(row.id)
-        match row.state:
-            case State.ISSUED | State.UNCONFIRMED:
-                if earlier.certificate is None or not earlier.certificate_good:
-                    return None
-                return Issued(request_id, earlier.certificate.certificate_der, earlier.chain_der)
-            case State.REFUSED:
-                return Refused(request_id, record.reasons_of(row))
-            case State.AWAITING_APPROVAL:
-                return Pending(request_id, "approval", row.retry_after_s or CA_RETRY_S)
-            case State.SUBMITTING | State.AWAITING_CA:
-                return Pending(request_id, "ca", row.retry_after_s or CA_RETRY_S)
-            case State.IN_DOUBT:
-                return in_doubt(row)
-            case State.WITHDRAWN:
-                return None
+        return await answer_again(self._store, earlier, judged.now) or under_work()
 
     async def _refuse_credential(
         self, judged: Judged, bundle: Bundle, selected: Selected, refusal: CredentialRefused

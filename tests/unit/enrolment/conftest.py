@@ -1,0 +1,31 @@
+"""A house of the one path for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.store.migrate import migrate
+from gateway.store.store import Store
+from tests.unit.enrolment.house import ForeignCa, House, SetClock
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> ForeignCa:
+    return ForeignCa(tmp_path / "foreign")
+
+
+@pytest.fixture
+def house(tmp_path: Path, clock: SetClock, foreign: ForeignCa) -> Iterator[House]:
+    """Migrated database, two CAs and the service; its jobs run when a test lets them."""
+    url = f"sqlite:///{tmp_path}/gateway.db"
+    migrate(url)
+    with Store(url, clock=clock) as store:
+        yield House(tmp_path, store, clock, foreign)
