@@ -8,6 +8,7 @@ text that was written (``no`` is "no", ``1.10`` is "1.10") and the pydantic mode
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -25,6 +26,8 @@ MAX_SCALAR_CHARACTERS = 64 * 1024
 MAX_COMPLAINTS = 50
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+# Words that begin with a sign of YAML: *.example.com (an alias), @name, %name, `name` (reserved).
+_NEEDS_QUOTES = re.compile(r"(?<![^\s\[{,])[*@%`][^\s\]},\"']*")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -100,12 +103,7 @@ def read_documents(name: str, text: str) -> tuple[Document, ...]:
     try:
         documents = list(_Reader(name, yaml.parse(text, Loader=_LOADER)).documents())
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
-        problem = error.problem or error.context or "this is not YAML"
-        raise ConfigurationError(
-            f"{name}:{place}: this is not YAML: {problem}; check indentation, quotes and brackets here"
-        ) from error
+        raise ConfigurationError(_syntax_complaint(name, text, error)) from error
     except (yaml.reader.ReaderError, UnicodeEncodeError) as error:
         position = error.position if isinstance(error, yaml.reader.ReaderError) else error.start
         line = text.count("\n", 0, position) + 1
@@ -113,6 +111,30 @@ def read_documents(name: str, text: str) -> tuple[Document, ...]:
             f"{name}:{line}:1: there is a character that YAML does not allow; remove it"
         ) from error
     return tuple(document for document in documents if document.value is not None)
+
+
+def _syntax_complaint(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
+    """The parser's words, or better ones where it is plain what was meant."""
+    mark = error.problem_mark or error.context_mark
+    row, offset = (mark.line, mark.column) if mark is not None else (0, 0)
+    lines = text.splitlines()
+    line = lines[row] if row < len(lines) else ""
+    margin = line[: len(line) - len(line.lstrip())]
+    if "\t" in margin:
+        column = margin.index("\t") + 1
+        return f"{name}:{row + 1}:{column}: a tab indents this line; use blanks"
+    for found in _NEEDS_QUOTES.finditer(line):
+        if found.start() <= offset <= found.end():
+            word = found[0]
+            return (
+                f"{name}:{row + 1}:{found.start() + 1}: {word!r} begins with {word[0]}, which means "
+                f'something else in YAML; quote it: "{word}"'
+            )
+    problem = error.problem or error.context or "there is a mistake"
+    return (
+        f"{name}:{row + 1}:{offset + 1}: this is not YAML: {problem}; "
+        "check indentation, quotes and brackets here"
+    )
 
 
 def validate(model: type[Model], document: Document, name: str = "", at: Path = ()) -> Model:
@@ -204,7 +226,8 @@ class _Reader:
         if len(path) > MAX_DEPTH:
             raise self._refusal(event, f"values are nested deeper than {MAX_DEPTH}; flatten them")
         if isinstance(event, yaml.AliasEvent):
-            raise self._refusal(event, f"the alias *{event.anchor} is not allowed here; write the value out")
+            text = f"the alias *{event.anchor} is not allowed here; write the value out"
+            raise self._refusal(event, f"{text}, or in quotes if the * is part of it")
         if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
             raise self._refusal(event, f"the anchor &{event.anchor} is not allowed here; remove it")
         if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
