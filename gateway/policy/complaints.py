@@ -36,8 +36,18 @@ class Complaint:
 
 def complaints_of(model: type[BaseModel], value: Value, error: ValidationError) -> Iterator[Complaint]:
     """Give one complaint for every error; ``value`` is what was validated."""
-    for details in error.errors(include_url=False):
-        yield _complaint(model, value, details)
+    errors = error.errors(include_url=False)
+    for details in errors:
+        if not _follows(details, errors):
+            yield _complaint(model, value, details)
+
+
+def _follows(details: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
+    """Whether a list is too short only because pydantic did not count its wrong items."""
+    loc = details["loc"]
+    return details["type"] == "too_short" and any(
+        len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in errors
+    )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

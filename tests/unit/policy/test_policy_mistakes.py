@@ -302,6 +302,13 @@ def test_mistake_in_a_policy_is_told_with_its_place(case: str) -> None:
     assert all(";" in one for one in found), found
 
 
+def test_wrong_word_of_a_list_is_told_once() -> None:
+    (found,) = complaints(HOUSE + GOOD.replace("operation: enroll", "operation: [enrol]"))
+    assert "match.operation.0: 'enrol' is not known; did you mean 'enroll'?" in found
+    (empty,) = complaints(HOUSE + GOOD.replace("operation: enroll", "operation: []"))
+    assert "match.operation: there are too few values; at least 1" in empty
+
+
 def test_every_mistake_is_told_at_once_in_the_order_of_lines() -> None:
     text = GOOD.replace("priority: 100", "priority: x").replace("90d", "long").replace("[P-256", "[P-257")
     found = complaints(HOUSE + text)
