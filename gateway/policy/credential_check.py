@@ -90,9 +90,11 @@ def _beyond_bound(
 ) -> list[Reason]:
     suffixes = frozenset(name.lower().removeprefix("*.").strip(".") for name in names)
     asked = [(name.value, "identity.sans", _inside_bound(name, suffixes)) for name in sans]
+    told = {value.casefold() for value, _, inside in asked if not inside}
     asked += [
         (value, "identity.subject.CN", _value_inside_bound(value, suffixes))
         for value in subject.values(CN_OID)
+        if value.casefold() not in told  # the same name once more says nothing new
     ]
     allowed = ", ".join(sorted(suffixes)) or "nothing"
     return [

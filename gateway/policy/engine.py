@@ -210,7 +210,7 @@ def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName, tuple[Genera
     if not requested and policy.renewal.copy_missing_san and request.operation in RENEWING and previous:
         requested = previous.sans
     names = judge_sans(policy, requested)
-    subject = judge_subject(policy, request.identity.subject, names.sans, previous)
+    subject = judge_subject(policy, request.identity.subject, names, previous)
     found = names.reasons + subject.reasons
     if not found:
         found = scope_reasons(policy, judgement.evidence, subject.subject, names.sans)

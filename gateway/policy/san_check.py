@@ -28,9 +28,13 @@ _MAKE = {
 
 @dataclass(slots=True)
 class JudgedNames:
-    """Names as they will be signed, what is wrong with the requested ones, and what was left out."""
+    """Names as they will be signed, what is wrong with the requested ones, and what was left out.
+
+    ``refused`` are the names that ``reasons`` speak of; nothing more needs to be said for want of them.
+    """
 
     sans: tuple[GeneralName, ...] = ()
+    refused: list[GeneralName] = field(default_factory=list)
     group: str = ""
     reasons: list[Reason] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
@@ -50,6 +54,7 @@ def judge_sans(policy: CompiledPolicy, requested: Sequence[GeneralName]) -> Judg
         # Judged no further: work and answer stay bounded whatever is sent.
         text = f"{len(requested)} alternative names are asked for; at most {rule.total_max} are allowed"
         judged.reasons.append(_reason(policy, ReasonCode.NAME_COUNT, text, "identity.sans", "total_max"))
+        judged.refused += requested
         return judged
     asked = _in_normal_form(policy, requested, judged)
     if len(rule.groups) == 1:
@@ -75,11 +80,13 @@ def _in_normal_form(
                 continue
             text = f"alternative names of the kind {name.kind} are not allowed here"
             judged.reasons.append(_reason(policy, ReasonCode.NAME_KIND, text, path))
+            judged.refused.append(name)
             continue
         try:
             made = make(name.value)
         except MalformedMessage as error:
             judged.reasons.append(_reason(policy, ReasonCode.NAME_MALFORMED, str(error), path))
+            judged.refused.append(name)
             continue
         asked.setdefault((made.kind, made.value), _Asked(made, path))
     return list(asked.values())
@@ -99,6 +106,7 @@ def _fitting(
             judged.dropped.append(str(one.name))
         else:
             judged.reasons.append(_refused_name(policy, one, matcher, verdict))
+            judged.refused.append(one.name)
     return kept
 
 
@@ -156,6 +164,7 @@ def _refused_name(
 
 def _count(policy: CompiledPolicy, judged: JudgedNames) -> None:
     counts: dict[NameKind, int] = {}
+    refused = {name.kind for name in judged.refused}
     for name in judged.sans:
         counts[name.kind] = counts.get(name.kind, 0) + 1
     for kind, bounds in policy.names.kinds.items():
@@ -165,7 +174,7 @@ def _count(policy: CompiledPolicy, judged: JudgedNames) -> None:
             judged.reasons.append(
                 _reason(policy, ReasonCode.NAME_COUNT, text, "identity.sans", f"{kind}.max", bounds.where)
             )
-        if bounds.required and not count:
+        if bounds.required and not count and kind not in refused:
             text = f"at least one {kind} name must be among the alternative names"
             judged.reasons.append(
                 _reason(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.errors import MalformedMessage
@@ -12,7 +11,6 @@ from gateway.model.names import (
     CN_OID,
     AttributeTypeAndValue,
     DistinguishedName,
-    GeneralName,
     NameKind,
 )
 from gateway.model.reasons import Reason, ReasonCode
@@ -21,6 +19,7 @@ from gateway.pki.names import encode_name
 from gateway.policy.facts import PreviousCertificate
 from gateway.policy.name_rules import Verdict
 from gateway.policy.rules import AttributeRule, AttributeSource, CompiledPolicy, SubjectForm
+from gateway.policy.san_check import JudgedNames
 
 MAX_ATTRIBUTES = 50
 _PATH = "identity.subject"
@@ -54,37 +53,42 @@ class JudgedSubject:
 def judge_subject(
     policy: CompiledPolicy,
     requested: DistinguishedName,
-    sans: Sequence[GeneralName],
+    names: JudgedNames,
     previous: PreviousCertificate | None,
 ) -> JudgedSubject:
-    """Make the subject from the request, the alternative names of the plan or the previous certificate."""
+    """Make the subject from the request, the alternative names of the plan or the previous certificate.
+
+    A CN is not called missing among alternative names if it was just refused as one of them.
+    """
     judged = JudgedSubject()
     match policy.names.subject:
         case SubjectForm.FIRST_DNS:
-            _first_dns(policy, requested, sans, judged)
+            _first_dns(policy, requested, names, judged)
         case SubjectForm.KEEP_FROM_PREVIOUS:
             judged.subject = previous.subject if previous is not None else DistinguishedName()
         case SubjectForm.RULES:
             _by_rules(policy, requested, judged)
             if policy.names.cn_in_san:
-                _hold_cn_against_sans(policy, sans, judged)
+                _hold_cn_against_sans(policy, names, judged)
     return judged
 
 
 def _first_dns(
-    policy: CompiledPolicy, requested: DistinguishedName, sans: Sequence[GeneralName], judged: JudgedSubject
+    policy: CompiledPolicy, requested: DistinguishedName, given: JudgedNames, judged: JudgedSubject
 ) -> None:
-    names = [name.value for name in sans if name.kind is NameKind.DNS]
+    names = [name.value for name in given.sans if name.kind is NameKind.DNS]
+    refused = [name.value.lower() for name in given.refused if name.kind is NameKind.DNS]
     for value in requested.values(CN_OID):
         # RFC 8555 section 7.4: a CN is a name that is asked for, like any alternative name
-        if value.lower() not in names:
+        if value.lower() not in names and value.lower() not in refused:
             text = f"the CN {shown(value)} is not among the DNS names that will be in the certificate"
             judged.reasons.append(
                 _reason(policy, ReasonCode.SUBJECT_CN, f"{text}; add it there or leave it out")
             )
     if not names:
-        text = "a DNS name must be among the alternative names; it becomes the CN"
-        judged.reasons.append(_reason(policy, ReasonCode.NAME_MISSING, text))
+        if not refused:
+            text = "a DNS name must be among the alternative names; it becomes the CN"
+            judged.reasons.append(_reason(policy, ReasonCode.NAME_MISSING, text))
     elif len(names[0]) <= _USUAL_MAX_CHARACTERS:
         judged.subject = DistinguishedName(((AttributeTypeAndValue(CN_OID, names[0]),),))
 
@@ -169,9 +173,9 @@ def _value_fault(
     return _reason(policy, code, text, rule)
 
 
-def _hold_cn_against_sans(policy: CompiledPolicy, sans: Sequence[GeneralName], judged: JudgedSubject) -> None:
+def _hold_cn_against_sans(policy: CompiledPolicy, names: JudgedNames, judged: JudgedSubject) -> None:
     for value in judged.subject.values(CN_OID):
-        if all(value.casefold() != name.value.casefold() for name in sans):
+        if all(value.casefold() != name.value.casefold() for name in (*names.sans, *names.refused)):
             text = f"the CN {shown(value)} is not among the alternative names; add it there or leave it out"
             judged.reasons.append(
                 _reason(policy, ReasonCode.SUBJECT_CN, text, policy.names.attributes.get(CN_OID))

@@ -8,7 +8,7 @@ from gateway.model.decision import Allow
 from gateway.model.names import CN_OID, AttributeTypeAndValue, DistinguishedName
 from gateway.model.reasons import ReasonCode
 from gateway.policy.credential_check import _value_inside_bound
-from tests.unit.policy.sample import allowed, codes, decide, load, policy, request, subject
+from tests.unit.policy.sample import allowed, basic_evidence, codes, decide, load, policy, request, subject
 
 COMMON_NAMES = {
     "device 17": True,
@@ -150,3 +150,28 @@ def test_text_that_only_ends_like_a_bound_name_is_beyond_the_credential(value: s
     suffixes = frozenset({"line1.example"})
     assert _value_inside_bound("press-1.line1.example", suffixes)
     assert not _value_inside_bound(value, suffixes)
+
+
+def test_common_name_that_was_refused_as_alternative_name_is_not_called_missing_there() -> None:
+    rules = load(policy(names="subject: {CN: {source: csr}}\ndns: {suffix: [test], required: true}"))
+    assert codes(decide(rules, request("dns:a.evil", cn="A.evil"))) == [ReasonCode.NAME_NOT_ALLOWED]
+    assert codes(decide(rules, request("dns:a.evil", cn="b.evil"))) == [
+        ReasonCode.NAME_NOT_ALLOWED,
+        ReasonCode.SUBJECT_CN,
+    ]
+    first = load(policy(names="subject: first-dns\ndns: {suffix: [test]}"))
+    assert codes(decide(first, request("dns:a.evil", cn="a.evil"))) == [ReasonCode.NAME_NOT_ALLOWED]
+
+
+def test_common_name_whose_alternative_name_was_left_out_is_refused() -> None:
+    rules = load(policy(names="subject: {CN: {source: csr}}\ndns: {suffix: [test]}\non_extra: drop"))
+    assert codes(decide(rules, request("dns:a.test", "dns:a.evil", cn="a.evil"))) == [ReasonCode.SUBJECT_CN]
+
+
+def test_name_beyond_a_credential_is_told_once_for_common_name_and_alternative_name() -> None:
+    rules = load(policy())
+    bound = basic_evidence(names=("line1.test",))
+    asked = request("dns:a.line2.test", cn="a.line2.test")
+    assert codes(decide(rules, asked, bound)) == [ReasonCode.AUTH_CREDENTIAL_SCOPE]
+    other = request("dns:a.line1.test", cn="a.line2.test")
+    assert codes(decide(rules, other, bound)) == [ReasonCode.AUTH_CREDENTIAL_SCOPE]
