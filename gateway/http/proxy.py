@@ -49,7 +49,8 @@ _NAMES: dict[CertificateHeader, tuple[bytes, ...]] = {
 MAX_CHAIN = 10
 # A client behind a proxy of whom nothing is known: no certificate, and no session to link to.
 PROXIED = TlsPeer(version="", cipher="", source="proxy")
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+_BEGIN, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
+_QUOTE, _BACKSLASH = b'"\\'
 _BYTE_SEQUENCE = re.compile(rb":([A-Za-z0-9+/=]*):")
 _REMEMBERED_PEERS = 4096
 
@@ -149,39 +150,50 @@ def _byte_sequences(name: bytes, value: bytes) -> tuple[bytes, ...]:
 
 
 def _envoy(name: bytes, value: bytes) -> tuple[bytes, ...]:
-    """X-Forwarded-Client-Cert: the last element is the one that our proxy wrote; Chain holds the leaf too."""
-    element = _split_quoted(value, b",")[-1]
+    """X-Forwarded-Client-Cert: the last element is the one that our proxy wrote; Chain holds the leaf too.
+
+    Envoy may be told to append its element to what the client sent, so that only quotes which are all closed
+    show where that element begins.
+    """
+    element = _split_quoted(name, value, b",")[-1]
     fields: dict[bytes, bytes] = {}
-    for pair in _split_quoted(element, b";"):
+    for pair in _split_quoted(name, element, b";"):
         key, _, text = pair.strip().partition(b"=")
         fields[key.strip().lower()] = text.strip().strip(b'"')
     chosen = fields.get(b"chain") or fields.get(b"cert")
     return _pem(name, unquote_to_bytes(chosen)) if chosen else ()
 
 
-def _split_quoted(value: bytes, separator: bytes) -> list[bytes]:
-    parts, current, quoted, escaped = [], bytearray(), False, False
-    for octet in value:
-        char = bytes((octet,))
+def _split_quoted(name: bytes, value: bytes, separator: bytes) -> list[bytes]:
+    """Split at separators outside of quotes; a backslash escapes within quotes only."""
+    parts, start, quoted, escaped = [], 0, False, False
+    for place, octet in enumerate(value):
         if escaped:
             escaped = False
-        elif char == b"\\":
-            escaped = True
-        elif char == b'"':
+        elif octet == _QUOTE:
             quoted = not quoted
-        elif char == separator and not quoted:
-            parts.append(bytes(current))
-            current.clear()
-            continue
-        current += char
-    return [*parts, bytes(current)]
+        elif quoted:
+            escaped = octet == _BACKSLASH
+        elif octet == separator[0]:
+            parts.append(value[start:place])
+            start = place + 1
+    if quoted:
+        raise _refusal(name, "has a quote that is not closed")
+    return [*parts, value[start:]]
 
 
 def _pem(name: bytes, text: bytes) -> tuple[bytes, ...]:
-    found = tuple(_base64(name, b"".join(match.split())) for match in _PEM.findall(text))
+    found: list[bytes] = []
+    start = text.find(_BEGIN)
+    while start >= 0:
+        end = text.find(_END, start)
+        if end < 0 or len(found) == MAX_CHAIN:
+            raise _refusal(name, f"holds half a PEM certificate, or more than {MAX_CHAIN}")
+        found.append(_base64(name, b"".join(text[start + len(_BEGIN) : end].split())))
+        start = text.find(_BEGIN, end)
     if not found:
         raise _refusal(name, "holds no PEM certificate")
-    return found
+    return tuple(found)
 
 
 def _base64(name: bytes, text: bytes) -> bytes:
