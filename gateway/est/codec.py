@@ -26,6 +26,11 @@ _PEM_BEGIN = b"-----BEGIN "
 _PEM_CSR = re.compile(
     rb"-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----([^-]*)-----END (?:NEW )?CERTIFICATE REQUEST-----"
 )
+_PEM_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
+_PEM_CONTENTS = {"CERTIFICATE": "a certificate", "PKCS7": "a PKCS #7 message"}
+# curl sends the word itself where the @ before a file's name was forgotten
+_FILE_NAME = re.compile(rb"@?[\w~./-]{1,200}\.[A-Za-z][A-Za-z0-9]{1,7}")
+_MAX_PREAMBLE = 256
 _DER_SEQUENCE = 0x30
 
 
@@ -65,7 +70,7 @@ def decode_enroll_body(body: bytes, *, lenient: bool = False) -> bytes:
         case BodyForm.PEM:
             if lenient:
                 return _pem_csr(body)
-            raise _pem_refused()
+            raise _pem_refused(body)
         case BodyForm.DER:
             if lenient:
                 return body
@@ -74,11 +79,12 @@ def decode_enroll_body(body: bytes, *, lenient: bool = False) -> bytes:
                 code=ReasonCode.MESSAGE_BASE64,
             )
         case BodyForm.BASE64:
+            _refuse_file_name(body)
             csr_der = decode_base64(body)
             if csr_der.startswith(_PEM_BEGIN):
                 if lenient:
                     return _pem_csr(csr_der)
-                raise _pem_refused()
+                raise _pem_refused(csr_der)
             return csr_der
 
 
@@ -139,14 +145,41 @@ def _base64_fault(text: bytes) -> str:
     return f"the body is not base64: {shown} stands at character {stranger.start() + 1}{advice}"
 
 
-def _pem_refused() -> MalformedMessage:
-    return MalformedMessage(
-        "the body is PEM; send only the base64 between the BEGIN and END lines", code=ReasonCode.MESSAGE_PEM
-    )
+def _refuse_file_name(body: bytes) -> None:
+    if len(body) <= 255 and _FILE_NAME.fullmatch(name := body.strip(_WHITE_SPACE)):
+        raise MalformedMessage(
+            f"the body is {name.decode()!r}, which looks like a file's name; send what is in the file "
+            f"(curl: --data-binary @{name.decode().lstrip('@')})",
+            code=ReasonCode.MESSAGE_BASE64,
+        )
+
+
+def _pem_refused(text: bytes) -> MalformedMessage:
+    other = _other_pem(text)
+    if other:
+        advice = (
+            f"this is {other}; send the CSR (BEGIN CERTIFICATE REQUEST), only the base64 between its lines"
+        )
+    else:
+        advice = "the body is PEM; send only the base64 between the BEGIN and END lines"
+    return MalformedMessage(advice, code=ReasonCode.MESSAGE_PEM)
+
+
+def _other_pem(text: bytes) -> str:
+    """What a PEM text holds if its first block is no request, else nothing."""
+    found = _PEM_LABEL.match(text[:_MAX_PREAMBLE].lstrip(_WHITE_SPACE))
+    label = found[1].decode() if found is not None else "CERTIFICATE REQUEST"
+    if label.endswith("CERTIFICATE REQUEST"):
+        return ""
+    if label.endswith("PRIVATE KEY"):
+        return "a private key, which must stay with you"
+    return _PEM_CONTENTS.get(label, "PEM of another kind")
 
 
 def _pem_csr(text: bytes) -> bytes:
     blocks = _PEM_CSR.findall(text)
+    if not blocks and _other_pem(text):
+        raise _pem_refused(text)
     if len(blocks) != 1 or text.count(_PEM_BEGIN) != 1:
         raise MalformedMessage(
             "the PEM text does not hold exactly one CERTIFICATE REQUEST", code=ReasonCode.MESSAGE_PEM

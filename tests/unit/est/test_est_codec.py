@@ -75,6 +75,30 @@ def test_lenient_pem_without_exactly_one_request_is_refused(body: bytes) -> None
     assert refused.value.code is ReasonCode.MESSAGE_PEM
 
 
+@pytest.mark.parametrize("lenient", [False, True])
+@pytest.mark.parametrize(
+    ("label", "what"),
+    [
+        ("CERTIFICATE", "a certificate"),
+        ("EC PRIVATE KEY", "a private key, which must"),
+        ("X", "PEM of another"),
+    ],
+)
+def test_pem_of_another_kind_is_refused_by_its_name(label: str, what: str, lenient: bool) -> None:
+    body = pki.pem(label, CSR)
+    for sent in (body, base64.b64encode(body), b"\r\n" + body.replace(b"\n", b"")):
+        with pytest.raises(MalformedMessage, match=f"this is {what}.*BEGIN CERTIFICATE REQUEST") as refused:
+            codec.decode_enroll_body(sent, lenient=lenient)
+        assert refused.value.code is ReasonCode.MESSAGE_PEM
+
+
+@pytest.mark.parametrize("name", [b"device-1.p10", b"@/tmp/x_y.csr", b"~/lab/dev.pem\n", b"a.b64"])
+def test_name_of_a_file_in_place_of_its_content_is_told_as_such(name: bytes) -> None:
+    with pytest.raises(MalformedMessage, match=r"looks like a file's name.*--data-binary @[~/a-z]") as refused:
+        codec.decode_enroll_body(name)
+    assert refused.value.code is ReasonCode.MESSAGE_BASE64
+
+
 def test_bare_der_body_is_refused_with_advice_and_taken_when_lenient() -> None:
     """est.md C26."""
     with pytest.raises(MalformedMessage, match="bare DER; send its base64"):
