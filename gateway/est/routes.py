@@ -15,7 +15,7 @@ from gateway.http.message import HttpRequest, HttpResponse
 from gateway.model.enrolment import Operation
 from gateway.model.ids import EndpointName, reason_id
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, Unavailable
-from gateway.model.reasons import Reason, ReasonCode
+from gateway.model.reasons import ReasonCode
 
 PREFIX = "/.well-known/est"
 DEFAULT_ENDPOINT = "default"
@@ -47,7 +47,7 @@ class EstRoutes:
         except GatewayError as fault:
             if fault.code is ReasonCode.SERVER_FAULT:
                 raise
-            return await _recorded_refusal(exchange, fault.reason)
+            return await _recorded_refusal(exchange, fault)
 
 
 def _parsed_path(path: str) -> tuple[str, str]:
@@ -71,9 +71,13 @@ def _check_request(exchange: Exchange, *, known: bool) -> None:
         # whatever the endpoint, so that the text tells nothing of which ones exist
         raise NotFound(f"{operation} is an optional operation that this version does not offer")
     if not known or operation not in _METHODS:
+        # the client's text tells nothing of which endpoints exist; the record does
+        name = exchange.endpoint[:_MAX_SHOWN]
+        missing = f"there is no Endpoint document of protocol est with the name {name!r}"
         raise NotFound(
             "no EST operation has this path; see /.well-known/est/[ENDPOINT/]cacerts, csrattrs, "
-            "simpleenroll and simplereenroll"
+            "simpleenroll and simplereenroll",
+            detail="" if known else f"{missing}; add one to the policies, or correct the client's URL",
         )
     if request.method not in _METHODS[operation]:
         allowed = " or ".join(_METHODS[operation])
@@ -124,20 +128,24 @@ def _refusal(exchange: Exchange, refused: Refused) -> HttpResponse:
     return errors.refusal(refused, realm=exchange.options.realm, accepts=accepts, headers=headers)
 
 
-async def _recorded_refusal(exchange: Exchange, reason: Reason) -> HttpResponse:
+async def _recorded_refusal(exchange: Exchange, fault: GatewayError) -> HttpResponse:
     """Record a message that never became an enrolment request, and word its refusal."""
     enrolments = exchange.services.enrolments
+    reason = fault.reason
+    told_apart = reason.code is ReasonCode.HTTP_NOT_FOUND and fault.detail
     bad = BadMessage(
         protocol=EST,
         endpoint=exchange.endpoint[:_MAX_SHOWN],
         operation=exchange.operation[:_MAX_SHOWN],
-        reason=reason,
+        reason=replace(reason, message=fault.detail) if told_apart else reason,
         remote=flow.remote_info(exchange.request, exchange.operation[:_MAX_SHOWN]),
     )
     try:
         refused = await enrolments.record_bad_message(bad)
     except RetryLater as fault:
         return _worded(exchange, Unavailable(fault.reason, fault.retry_after_s))
+    if told_apart:
+        refused = replace(refused, reasons=(reason,))
     if errors.STATUS[reason.code] == 401:
         operation = Operation.RENEW if exchange.operation == SIMPLE_REENROLL else Operation.ENROLL
         accepts = enrolments.accepted_credentials(EST, exchange.endpoint, operation)

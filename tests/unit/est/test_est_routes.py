@@ -115,6 +115,21 @@ async def test_unknown_label_and_unknown_operation_have_the_same_404() -> None:
     assert {bad.reason.code for bad in house.bad} == {ReasonCode.HTTP_NOT_FOUND}
 
 
+async def test_record_says_which_endpoint_is_missing_and_the_client_is_not_told() -> None:
+    house = House()
+    answers = [
+        await house.send(http_request(path=f"/.well-known/est/{path}"))
+        for path in ("line9/simpleenroll", "default/nonsense")
+    ]
+    texts = [text(answer).partition(" [")[0] for answer in answers]
+    assert texts[0] == texts[1] == "request: " + house.bad[1].reason.message
+    assert "line9" not in texts[0]
+    assert house.bad[0].reason.message == (
+        "there is no Endpoint document of protocol est with the name 'line9'; add one to the policies, or "
+        "correct the client's URL"
+    )
+
+
 @pytest.mark.parametrize(
     "path", ["/.well-known/est", "/.well-known/est/", "/.well-known/est/a/b/c", "/.well-known/est//"]
 )
