@@ -68,11 +68,17 @@ def error_response(error: GatewayError, request_id: str) -> HttpResponse:
     if status == 500:
         return fault_response(request_id)
     headers = (("Retry-After", str(error.retry_after_s)),) if isinstance(error, RetryLater) else ()
-    text = f"{error}\ncode: {error.code.value}\nrequest: {request_id}\n"
+    text = f"{error}\ncode: {error.code.value}\n{_log_line(request_id)}\n"
     return HttpResponse(status, text.encode(), TEXT, headers, close=status in _CLOSING)
 
 
 def fault_response(request_id: str) -> HttpResponse:
     """A blank 500 with nothing but the request id."""
-    text = f"the gateway could not answer this request because of a fault of its own\nrequest: {request_id}\n"
+    text = "the gateway could not answer this request because of a fault of its own"
+    text = f"{text}\n{_log_line(request_id)}\n"
     return HttpResponse(500, text.encode(), TEXT, close=True)
+
+
+def _log_line(request_id: str) -> str:
+    """Where to look: what the edge refuses is no enrolment, and only the log knows of it."""
+    return f"request id {request_id} stands in the log of the gateway"

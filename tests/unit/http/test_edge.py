@@ -238,7 +238,8 @@ async def test_error_that_escapes_a_handler_is_plain_text(
     assert header in answer
     assert b"Content-Type: text/plain; charset=utf-8\r\n" in answer
     assert (str(error) in text(answer)) == (status != 500)
-    assert records(up)[0]["request_id"] in text(answer)
+    request_id = records(up)[0]["request_id"]
+    assert f"\nrequest id {request_id} stands in the log of the gateway\n" in text(answer)
     assert records(up)[0]["code"] == error.code.value
 
 
