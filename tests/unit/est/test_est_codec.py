@@ -94,7 +94,7 @@ def test_pem_of_another_kind_is_refused_by_its_name(label: str, what: str, lenie
 
 @pytest.mark.parametrize("name", [b"device-1.p10", b"@/tmp/x_y.csr", b"~/lab/dev.pem\n", b"a.b64"])
 def test_name_of_a_file_in_place_of_its_content_is_told_as_such(name: bytes) -> None:
-    with pytest.raises(MalformedMessage, match=r"looks like a file's name.*--data-binary @[~/a-z]") as refused:
+    with pytest.raises(MalformedMessage, match=r"looks like a file.*--data-binary @[~/a-z]") as refused:
         codec.decode_enroll_body(name)
     assert refused.value.code is ReasonCode.MESSAGE_BASE64
 
