@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from dataclasses import dataclass
@@ -76,7 +77,10 @@ def add(
     )
     password = _read_password() if password_stdin else None
     with open_session(config_file, data_dir) as session:
+        unknown = _unknown_endpoints(session, draft)
         row, secret = _store(session, draft, password)
+    for warning in unknown:
+        note(f"warning: {warning}")
     _print_new(row, secret, as_json=as_json)
 
 
@@ -88,6 +92,32 @@ class _Draft:
     names: tuple[str, ...] | None
     created_at: datetime
     expires_at: datetime | None
+
+
+def _unknown_endpoints(session: Session, draft: _Draft) -> list[str]:
+    """Endpoints that the active bundle does not have: allowed, since it may come later."""
+    from gateway.store import bundles
+
+    def documents(connection: Connection) -> str | None:
+        active = bundles.active(connection)
+        row = None if active is None else bundles.get(connection, active)
+        return None if row is None else row.documents
+
+    text = session.read(documents) if draft.endpoints else None
+    if text is None:
+        return []  # no gateway has started on this database yet
+    known = sorted(
+        str(document["metadata"]["name"])
+        for document in json.loads(text)
+        if document["kind"] == "Endpoint" and document["protocol"] == draft.protocol
+    )
+    listed = ", ".join(known) or "none"
+    return [
+        f"the active policies have no {draft.protocol} endpoint {name!r} (known: {listed}); the credential is of "
+        "use once there is an Endpoint document of that name"
+        for name in draft.endpoints or ()
+        if name not in known
+    ]
 
 
 def _store(session: Session, draft: _Draft, password: str | None) -> tuple[CredentialRow, str | None]:

@@ -13,8 +13,12 @@ import pytest
 
 from gateway.authn.secrets import PasswordMemory, machine_secret_matches
 from gateway.datadir import DataDirectory
-from gateway.store import credentials
+from gateway.plugins import load_plugins
+from gateway.policy.load import load_bundle, read_directory
+from gateway.store import bundles, credentials
+from gateway.store.bundles import BundleRow
 from gateway.store.credentials import CredentialRow
+from gateway.store.unit import Unit
 from tests.unit.cli.recorded import database_of
 
 Run = Callable[..., Any]
@@ -49,6 +53,28 @@ def test_added_credential_keeps_its_bounds(on_data: Run, data: DataDirectory) ->
     assert row.names == ("devices.example", "test", "other.example")
     assert row.expires_at is not None
     assert abs(row.expires_at - datetime.now(UTC) - timedelta(days=90)) < timedelta(minutes=1)
+
+
+def test_endpoint_that_the_active_bundle_does_not_have_is_a_warning(
+    on_data: Run, data: DataDirectory
+) -> None:
+    bundle = load_bundle(read_directory(data.policies), load_plugins().registry(lab=False))
+    now = datetime.now(UTC)
+    unit = Unit()
+    bundles.insert(unit, BundleRow(bundle.sha256, bundle.documents_json, "files", now))
+    bundles.activate(unit, bundle.sha256, now)
+    with database_of(data) as store:
+        store.recorder.commit_blocking(unit)
+    add = ("credential", "add", "--user")
+    known = on_data(*add, "dev-1", "--endpoint", "default", "--json")
+    assert (known.code, known.err) == (0, "")
+    unknown = on_data(*add, "dev-2", "--endpoint", "lien1", "--endpoint", "default", "--json")
+    assert unknown.code == 0
+    assert unknown.document["endpoints"] == ["lien1", "default"]
+    assert unknown.err == (
+        "warning: the active policies have no est endpoint 'lien1' (known: default); the credential is of "
+        "use once there is an Endpoint document of that name\n"
+    )
 
 
 def test_persons_password_is_read_from_standard_input_and_stored_as_argon2id(
