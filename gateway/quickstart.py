@@ -43,6 +43,7 @@ class QuickStart:
     """Content of quickstart.json; a part is None where it does not work on this gateway.
 
     ``root_pem`` is absolute, ``issuing`` describes the issuing CA (subject, sha256, pem), ``crl`` is its URL.
+    ``names`` are what the default policies allow; empty where others decide.
     """
 
     https: str | None
@@ -64,7 +65,7 @@ class QuickStart:
             "http": self.http,
             "root_pem": str(self.root_pem),
             "ca": ca,
-            "names": list(self.names),
+            "names": list(self.names) or None,
             "est": None
             if self.est is None
             else {"url": self.est.url, "user": self.est.user, "password": self.est.password},
@@ -90,8 +91,8 @@ def demo_wanted(setting: str, addresses: Iterable[str]) -> bool:
     if open_to_others and setting != "allow-non-loopback":
         raise ConfigurationError(
             f"demo credentials would be reachable on {', '.join(sorted(set(open_to_others)))}; "
-            "set demo_credentials: off (then make credentials with `pkigate credential add`), "
-            "or demo_credentials: allow-non-loopback to let everyone who learns them have certificates"
+            "set demo_credentials: off or PKIGATE_DEMO_CREDENTIALS=off (then make credentials with `pkigate "
+            "credential add`), or allow-non-loopback to let everyone who learns them have certificates"
         )
     return True
 
@@ -123,9 +124,14 @@ def banner(quick_start: QuickStart, *, quickstart_file: Path, data_directory: Pa
     lines.append(f"  {'root CA':<9} {quick_start.root_pem}")
     lines.append(f"  {'details':<9} {quickstart_file}")
     if quick_start.est is not None:
+        allowed = (
+            f"names under {', '.join(quick_start.names)}"
+            if quick_start.names
+            else "if your policies allow device-1.test"
+        )
         lines += [
             "",
-            f"  First certificate by EST, names under {', '.join(quick_start.names)} (copy, paste, run):",
+            f"  First certificate by EST, {allowed} (copy, paste, run):",
             "",
             est_command(quick_start, quickstart_file=quickstart_file),
         ]

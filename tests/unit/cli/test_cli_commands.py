@@ -178,6 +178,7 @@ def test_configuration_check_finds_unreadable_files_missing_secrets_and_open_dem
     assert ended.code == 1
     demo, certificate, key, passphrase = ended.err.splitlines()
     assert "demo credentials would be reachable on 0.0.0.0" in demo
+    assert "demo_credentials: off or PKIGATE_DEMO_CREDENTIALS=off" in demo
     assert f"listeners.a.tls.certificate: {tmp_path}/absent.pem cannot be read" in certificate
     assert "listeners.a.tls.key" in key
     assert "passphrase: env:NO_SUCH_PASSPHRASE: the environment has no variable" in passphrase
