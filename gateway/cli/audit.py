@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,10 @@ from gateway.cli.session import open_session
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from gateway.store.audit import AuditHead
+
+_HEAD = re.compile(r"([1-9][0-9]{0,17}):([0-9a-fA-F]{64})")
+
 app = typer.Typer(
     name="audit", help="Verify and export the audit trail.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -25,20 +30,44 @@ app = typer.Typer(
 
 @app.command()
 def verify(
-    data_dir: DataDirectoryOption = None, config_file: ConfigFileOption = None, as_json: JsonOption = False
+    head: Annotated[
+        str | None,
+        typer.Option(
+            "--head",
+            metavar="SEQ:HASH",
+            help="A head that verify printed earlier, kept elsewhere; the chain must contain it.",
+        ),
+    ] = None,
+    data_dir: DataDirectoryOption = None,
+    config_file: ConfigFileOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Recompute the hash chain. It proves the order and content up to a head that was kept elsewhere."""
     from gateway.store.audit import verify_chain
 
+    kept = None if head is None else _read_head(head)
     with open_session(config_file, data_dir) as session:
-        verdict = session.read(verify_chain)
+        verdict = session.read(lambda connection: verify_chain(connection, kept))
     if as_json:
         print_json(dataclasses.asdict(verdict))
     elif verdict.ok:
-        typer.echo(f"The audit chain is whole: {verdict.checked} events, head {verdict.head.hash}.")
+        contained = "" if kept is None else f" It contains the head {kept.seq} that was kept."
+        typer.echo(f"The audit chain is whole: {verdict.checked} events, head {verdict.head}.{contained}")
     else:
-        raise fail(f"audit: {verdict.what}; {verdict.checked} events before it are whole")
+        raise fail(f"audit: {verdict.what}; {verdict.checked} events before it fit together")
     raise typer.Exit(int(ExitCode.OK if verdict.ok else ExitCode.FAILED))
+
+
+def _read_head(text: str) -> AuditHead:
+    from gateway.store.audit import AuditHead
+
+    found = _HEAD.fullmatch(text.strip())
+    if found is None:
+        raise typer.BadParameter(
+            "a head is a number, a colon and 64 hexadecimal digits, as `pkigate audit verify` prints it",
+            param_hint="--head",
+        )
+    return AuditHead(int(found[1]), found[2].lower())
 
 
 @app.command()

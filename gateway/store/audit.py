@@ -33,6 +33,9 @@ class AuditHead:
     seq: int
     hash: str
 
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash}"
+
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
@@ -115,8 +118,12 @@ def read_head(connection: Connection) -> AuditHead:
     return AuditHead(row[0], row[1])
 
 
-def verify_chain(connection: Connection) -> AuditVerdict:
-    """Recompute every hash, page by page. Events that are written meanwhile are not looked at."""
+def verify_chain(connection: Connection, kept: AuditHead | None = None) -> AuditVerdict:
+    """Recompute every hash, page by page. Events that are written meanwhile are not looked at.
+
+    ``kept`` is a head of an earlier day that was kept elsewhere: the chain must still run through it, which a
+    chain that was made anew from some event before it cannot.
+    """
     head = read_head(connection)
     seq, previous = 0, FIRST_HASH
     for row in _rows(connection, head.seq):
@@ -127,10 +134,16 @@ def verify_chain(connection: Connection) -> AuditVerdict:
         if row[8] != _digest(previous, row[:7]):
             return AuditVerdict(False, seq, row[0], f"event {row[0]} was changed", head)
         seq, previous = row[0], row[8]
+        if kept is not None and seq == kept.seq and previous != kept.hash:
+            what = f"event {seq} is not the one of the kept head: it, or one before it, was written anew"
+            return AuditVerdict(False, seq - 1, seq, what, head)
     if seq != head.seq:
         return AuditVerdict(False, seq, seq + 1, f"event {seq + 1} is missing", head)
     if previous != head.hash:
         return AuditVerdict(False, seq, seq, f"the head does not name event {seq}", head)
+    if kept is not None and kept.seq > seq:
+        what = f"event {seq + 1} is missing: the chain ends before the kept head {kept.seq}"
+        return AuditVerdict(False, seq, seq + 1, what, head)
     return AuditVerdict(True, seq, None, "", head)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import sqlite3
 import stat
 import subprocess
@@ -244,6 +245,21 @@ def test_whole_audit_chain_verifies_and_a_changed_event_is_found(on_data: Run, d
     assert (broken.code, broken.document["ok"], broken.document["first_bad_seq"]) == (1, False, 2)
     in_words = on_data("audit", "verify")
     assert (in_words.code, in_words.err.count("\n")) == (1, 1)
+
+
+def test_kept_head_is_checked_and_wrong_ones_are_told(on_data: Run, data: DataDirectory) -> None:
+    record_request(data, State.ISSUED)
+    kept = re.search(r"head ([0-9]+:[0-9a-f]{64})\.", on_data("audit", "verify").out)
+    assert kept is not None
+    record_request(data, State.ISSUED)
+    ended = on_data("audit", "verify", "--head", kept[1])
+    assert ended.code == 0
+    assert ended.out.endswith("It contains the head 1 that was kept.\n")
+    other = on_data("audit", "verify", "--head", f"1:{'0' * 64}")
+    assert (other.code, "event 1 is not the one of the kept head" in other.err) == (1, True)
+    later = on_data("audit", "verify", "--head", f"3:{'0' * 64}", "--json")
+    assert (later.code, later.document["ok"], later.document["first_bad_seq"]) == (1, False, 3)
+    assert on_data("audit", "verify", "--head", "1").code == 2
 
 
 def test_audit_export_writes_a_new_private_file_and_never_over_another(

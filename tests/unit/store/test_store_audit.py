@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from gateway.store import audit
-from gateway.store.audit import AuditVerdict
+from gateway.store.audit import AuditHead, AuditVerdict
 from gateway.store.store import Store
 from gateway.store.unit import AuditEvent, Unit
 
@@ -31,8 +31,8 @@ def trail(store: Store) -> Store:
     return store
 
 
-def verdict(store: Store) -> AuditVerdict:
-    return store.reader.read_blocking(audit.verify_chain)
+def verdict(store: Store, kept: AuditHead | None = None) -> AuditVerdict:
+    return store.reader.read_blocking(lambda connection: audit.verify_chain(connection, kept))
 
 
 def tamper(database: str, statements: Sequence[str]) -> None:
@@ -106,6 +106,45 @@ def test_deleted_end_with_an_older_head_is_found_only_against_a_kept_head(
     found = verdict(trail)
     assert found.ok
     assert found.head != kept
+
+
+def test_cut_off_end_is_found_by_the_kept_head(trail: Store, database: str) -> None:
+    kept = verdict(trail).head
+    older = json.loads(trail.reader.read_blocking(lambda connection: list(audit.export(connection)))[-2])
+    assert verdict(trail, AuditHead(older["seq"], older["hash"])).ok
+    tamper(
+        database,
+        [
+            f"DELETE FROM audit WHERE seq = {EVENTS}",
+            f"UPDATE audit_head SET seq = {EVENTS - 1}, hash = '{older['hash']}'",
+        ],
+    )
+    found = verdict(trail, kept)
+    assert (found.ok, found.checked, found.first_bad_seq) == (False, EVENTS - 1, EVENTS)
+    assert "the chain ends before the kept head" in found.what
+    assert verdict(trail, AuditHead(older["seq"], older["hash"])).ok
+
+
+def test_chain_that_was_written_anew_is_found_by_the_kept_head(trail: Store, database: str) -> None:
+    lines = trail.reader.read_blocking(lambda connection: list(audit.export(connection)))
+    kept = AuditHead(json.loads(lines[7])["seq"], json.loads(lines[7])["hash"])
+    head, statements = AuditHead(0, audit.FIRST_HASH), []
+    for line in lines:
+        event = json.loads(line)
+        actor = "cli:y" if event["seq"] == 5 else event["actor"]
+        details = {key: value for key, value in event["details"].items() if key != "v"}
+        made = AuditEvent(actor, event["action"], event["object_id"], event["outcome"], details)
+        before, ((*_, digest),) = head, audit.chain_rows(head, [made], event["at"])[0]
+        head = AuditHead(event["seq"], str(digest))
+        statements.append(
+            f"UPDATE audit SET actor = '{actor}', prev_hash = '{before.hash}', hash = '{digest}' "
+            f"WHERE seq = {event['seq']}"
+        )
+    tamper(database, [*statements, f"UPDATE audit_head SET hash = '{head.hash}'"])
+    assert verdict(trail).ok
+    found = verdict(trail, kept)
+    assert (found.ok, found.first_bad_seq) == (False, kept.seq)
+    assert verdict(trail, AuditHead(4, json.loads(lines[3])["hash"])).ok
 
 
 def test_swapped_events_are_found(trail: Store, database: str) -> None:
