@@ -113,8 +113,8 @@ def _unknown_endpoints(session: Session, draft: _Draft) -> list[str]:
     )
     listed = ", ".join(known) or "none"
     return [
-        f"the active policies have no {draft.protocol} endpoint {name!r} (known: {listed}); the credential is of "
-        "use once there is an Endpoint document of that name"
+        f"the active policies have no {draft.protocol} endpoint {name!r} (known: {listed}); the "
+        "credential is of use once there is an Endpoint document of that name"
         for name in draft.endpoints or ()
         if name not in known
     ]
