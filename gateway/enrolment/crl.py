@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ca_backend.api import CanSignCrl, CertificateAuthority, CrlRequest
+from ca_backend.api import CaBackend, CanSignCrl, CertificateAuthority, CrlRequest
 from gateway.clock import Clock, to_epoch_s
 from gateway.enrolment.backends import BackendSet
 from gateway.errors import Conflict, NotFound, StoreUnavailable
@@ -41,13 +42,10 @@ class CrlPublisher:
         self._store = store
         self._clock = clock
         self._monotonic = monotonic
+        self._backends = backends
+        self._seen: tuple[CaBackend, ...] = ()
         self._authorities: dict[str, tuple[CanSignCrl, CertificateAuthority]] = {}
-        for name in backends.names():
-            backend = backends.get(name)
-            if isinstance(backend, CanSignCrl):
-                for authority in backend.authorities():
-                    self._authorities[authority.name] = (backend, authority)
-        self._locks = {name: asyncio.Lock() for name in self._authorities}
+        self._locks: dict[str, asyncio.Lock] = {}
         self._built_at: dict[str, float] = {}
         self._last: dict[str, Crl] = {}
 
@@ -56,7 +54,7 @@ class CrlPublisher:
         return self._of(ca_name)[1]
 
     def names(self) -> tuple[str, ...]:
-        return tuple(self._authorities)
+        return tuple(self._current())
 
     async def crl(self, ca_name: str) -> Crl:
         """The CRL in force. While the database is out of reach, the last one this worker saw.
@@ -68,7 +66,7 @@ class CrlPublisher:
             state = await self._state(authority)
             if self._fresh(state):
                 return self._remember(ca_name, state)
-            async with self._locks[ca_name]:
+            async with self._locks.setdefault(ca_name, asyncio.Lock()):
                 return await self._build(ca_name, backend, authority)
         except StoreUnavailable:
             last = self._last.get(ca_name)
@@ -131,6 +129,19 @@ class CrlPublisher:
 
     def _of(self, ca_name: str) -> tuple[CanSignCrl, CertificateAuthority]:
         try:
-            return self._authorities[ca_name]
+            return self._current()[ca_name]
         except KeyError:
             raise NotFound(f"there is no CA {ca_name!r} here") from None
+
+    def _current(self) -> dict[str, tuple[CanSignCrl, CertificateAuthority]]:
+        """The CAs by their published name; asked for again once a backend was added or replaced."""
+        backends = tuple(self._backends.get(name) for name in self._backends.names())
+        if len(backends) != len(self._seen) or any(map(operator.is_not, backends, self._seen)):
+            self._seen = backends
+            self._authorities = {
+                authority.name: (backend, authority)
+                for backend in backends
+                if isinstance(backend, CanSignCrl)
+                for authority in backend.authorities()
+            }
+        return self._authorities
