@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from gateway import __version__, quickstart
 from gateway.composition.addresses import Addresses, listener_specs, settle_addresses
+from gateway.composition.policies import PolicyFiles, are_packaged
 from gateway.composition.preparation import Prepared, prepare_in_child
 from gateway.composition.tls_identity import TlsIdentity
 from gateway.composition.worker import Worker
@@ -18,7 +19,7 @@ from gateway.http.listeners import bind
 from gateway.http.log import configure_logging
 from gateway.http.metrics import clear_metrics_directory
 from gateway.http.supervisor import Supervisor
-from gateway.plugins import Plugins, load_plugins
+from gateway.plugins import load_plugins
 
 
 def run(config: Config) -> int:
@@ -27,16 +28,26 @@ def run(config: Config) -> int:
     data = prepare(config.data_directory)
     with supervisor_lock(data):
         quickstart.remove(data.quickstart_file)
+        quickstart.demo_wanted(config.demo_credentials, config.addresses)  # refused before anything is made
         plugins = load_plugins()
+        policies = PolicyFiles(config, data, plugins).drafts()
         addresses = settle_addresses(config, data)
         identity = TlsIdentity(config, data)
         specs = listener_specs(config, addresses, identity.load)
         listening = _bind_all(specs)
-        prepared = prepare_in_child(config, data, addresses, plugins)
+        prepared = prepare_in_child(config, data, addresses, plugins, policies)
         clear_metrics_directory(data.metrics)
+
+        def work(slot: int, ready: Callable[[], None]) -> int:
+            import uvloop
+
+            worker = Worker(slot, config, data, addresses, plugins, policies)
+            uvloop.run(worker.run(listening, ready))
+            return 0
+
         supervisor = Supervisor(
             config.worker_count,
-            lambda slot, ready: _work(slot, ready, config, data, addresses, plugins, listening),
+            work,
             sockets=[sock for _, sock in listening],
             on_all_ready=lambda: _announce(config, data, addresses, prepared),
         )
@@ -48,22 +59,6 @@ def run(config: Config) -> int:
 
 def _bind_all(specs: Sequence[ListenerSpec]) -> list[tuple[ListenerSpec, socket.socket]]:
     return [(spec, bind(spec)) for spec in specs]
-
-
-def _work(
-    slot: int,
-    ready: Callable[[], None],
-    config: Config,
-    data: DataDirectory,
-    addresses: Addresses,
-    plugins: Plugins,
-    listening: Sequence[tuple[ListenerSpec, socket.socket]],
-) -> int:
-    import uvloop
-
-    worker = Worker(slot, config, data, addresses, plugins)
-    uvloop.run(worker.run(listening, ready))
-    return 0
 
 
 def _announce(config: Config, data: DataDirectory, addresses: Addresses, prepared: Prepared) -> None:
@@ -80,6 +75,7 @@ def _announce(config: Config, data: DataDirectory, addresses: Addresses, prepare
         root_pem=data.path / "root.pem",
         issuing=prepared.issuing,
         crl=prepared.crl,
+        names=quickstart.DEMO_NAMES if are_packaged(config.policies) else (),
         est=est,
     )
     quickstart.write(data.quickstart_file, told)

@@ -3,7 +3,8 @@
     DATA/             0700
       server.key      64 random bytes that other secrets are derived from, 0600
       keys/           0700; passphrase: opens the private keys, 0600
-      policies/       copied from the packaged defaults at the first start
+      policies/       copied from the packaged defaults at the first start; people edit them
+      policies.active.json  the policies that decide, 0600: what was good at the start or the last SIGHUP
       ports.json      what port 0 picked, kept for later starts
       metrics/        files of the multiprocess metrics, emptied at start
       lock            held while a supervisor runs
@@ -63,6 +64,10 @@ class DataDirectory:
     @property
     def policies(self) -> Path:
         return self.path / "policies"
+
+    @property
+    def active_policies_file(self) -> Path:
+        return self.path / "policies.active.json"
 
     @property
     def ports_file(self) -> Path:

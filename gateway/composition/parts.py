@@ -13,21 +13,9 @@ from gateway.datadir import DataDirectory, resolve_secret
 from gateway.enrolment.backends import BackendSet
 from gateway.errors import ConfigurationError
 from gateway.plugins import Plugins
-from gateway.policy.load import load_bundle, read_directory
 from gateway.policy.rules import Bundle, CompiledBackend
 
 LOG = logging.getLogger(__name__)
-
-
-def read_bundle(config: Config, plugins: Plugins) -> Bundle:
-    """Load the policy directory. Raises ConfigurationError with every mistake in it."""
-    directory = config.policies
-    if not directory.is_dir():
-        raise ConfigurationError(
-            f"{directory}: there is no policy directory; write one, or leave `policies` out of the "
-            "configuration to use the one in the data directory"
-        )
-    return load_bundle(read_directory(directory), plugins.registry(lab=config.lab.enabled))
 
 
 class BackendOpener:

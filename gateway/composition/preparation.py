@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from ca_backend.api import CanSignCrl
 from gateway.authn.secrets import machine_verifier
 from gateway.clock import Clock, SystemClock
 from gateway.composition.addresses import Addresses
-from gateway.composition.parts import BackendOpener, read_bundle, root_pem_path, signing_backend
+from gateway.composition.parts import BackendOpener, root_pem_path, signing_backend
+from gateway.composition.policies import Policies, PolicyFiles, activation
 from gateway.composition.tls_identity import TlsIdentity
 from gateway.config import Config
 from gateway.datadir import DataDirectory
@@ -29,9 +31,8 @@ from gateway.model.ids import new_id
 from gateway.pki.certificate import parse_certificate
 from gateway.plugins import Plugins
 from gateway.policy.rules import Bundle
-from gateway.quickstart import EST_DEMO_USER, demo_secret, demo_wanted
+from gateway.quickstart import EST_DEMO_USER, demo_secret
 from gateway.store import bundles, credentials
-from gateway.store.bundles import BundleRow
 from gateway.store.credentials import CredentialRow
 from gateway.store.migrate import migrate
 from gateway.store.store import Store
@@ -50,7 +51,9 @@ class Prepared:
     est_demo: bool
 
 
-def prepare_in_child(config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins) -> Prepared:
+def prepare_in_child(
+    config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins, policies: Policies
+) -> Prepared:
     """Run ``_prepare`` in a child process and take its result. Raises ConfigurationError with its words."""
     read_fd, write_fd = os.pipe()
     sys.stdout.flush()
@@ -60,7 +63,9 @@ def prepare_in_child(config: Config, data: DataDirectory, addresses: Addresses, 
         os.close(read_fd)
         code = EXIT_REFUSED
         try:
-            said: dict[str, object] = {"prepared": asdict(_prepare(config, data, addresses, plugins))}
+            said: dict[str, object] = {
+                "prepared": asdict(_prepare(config, data, addresses, plugins, policies))
+            }
             code = 0
         except GatewayError as error:
             detail = f" ({error.detail})" if error.detail else ""
@@ -82,20 +87,23 @@ def prepare_in_child(config: Config, data: DataDirectory, addresses: Addresses, 
     return Prepared(**result["prepared"])
 
 
-def _prepare(config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins) -> Prepared:
-    clock = SystemClock()
-    with_demo = demo_wanted(config.demo_credentials, config.addresses)
+def _prepare(
+    config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins, policies: Policies
+) -> Prepared:
+    clock, bundle = SystemClock(), policies.bundle
+    with_demo = config.demo_credentials != "off" and ("est", "default") in bundle.endpoints
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps say nothing to who starts a gateway
     migrate(config.database_url)
-    bundle = read_bundle(config, plugins)
     opener = BackendOpener(config, data, addresses, plugins)
     opener.initialise(bundle)
     backends = opener.open(bundle)
     with Store(config.database_url, clock=clock) as store:
-        _record_bundle(store, bundle, clock)
-        _settle_demo(store, data, clock, wanted=with_demo and ("est", "default") in bundle.endpoints)
+        _record_activation(store, bundle, clock)
+        _settle_demo(store, data, clock, wanted=with_demo)
         asyncio.run(_certificates(config, data, backends, store, clock))
+    PolicyFiles(config, data, plugins).activate(policies)
     issuing, crl = _publish(data, backends, addresses)
-    return Prepared(issuing, crl, with_demo and ("est", "default") in bundle.endpoints)
+    return Prepared(issuing, crl, with_demo)
 
 
 async def _certificates(
@@ -135,16 +143,9 @@ def _publish(
     return {}, None
 
 
-def _record_bundle(store: Store, bundle: Bundle, clock: Clock) -> None:
-    unit = Unit()
-    known = store.reader.read_blocking(lambda connection: bundles.get(connection, bundle.sha256))
-    if known is None:
-        bundles.insert(unit, BundleRow(bundle.sha256, bundle.documents_json, "files", clock.now()))
-        unit.audit(AuditEvent("system", "policy.activate", bundle.sha256))
-    try:
-        store.recorder.commit_blocking(unit)
-    except Conflict:
-        return  # another gateway on the same database recorded it just now
+def _record_activation(store: Store, bundle: Bundle, clock: Clock) -> None:
+    active = store.reader.read_blocking(bundles.active)
+    store.recorder.commit_blocking(activation(active, bundle, clock.now()))
 
 
 def _settle_demo(store: Store, data: DataDirectory, clock: Clock, *, wanted: bool) -> None:

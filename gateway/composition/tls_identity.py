@@ -56,6 +56,14 @@ class TlsIdentity:
         chain = tuple(x509.load_pem_x509_certificates(self._certificate.read_bytes()))
         return TlsCredentials(chain, key)
 
+    def mark(self) -> tuple[int, int] | None:
+        """Changes whenever the certificate file is replaced."""
+        try:
+            status = self._certificate.stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
+
     def due(self, clock: Clock) -> bool:
         """Whether a new certificate is needed: none yet, under a third of its life left, other names."""
         current = self._current()

@@ -10,14 +10,17 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 
 from gateway.authn.authenticate import Authenticator
 from gateway.clock import SystemClock
 from gateway.composition.addresses import Addresses
-from gateway.composition.parts import BackendOpener, read_bundle, signing_backend
+from gateway.composition.background import Background
+from gateway.composition.parts import BackendOpener, signing_backend
+from gateway.composition.policies import Policies, PolicyFiles
 from gateway.composition.publishing import Publisher
+from gateway.composition.readiness import Readiness
+from gateway.composition.reload import PolicyReload
 from gateway.composition.tls_identity import TlsIdentity
 from gateway.composition.web import web_application
 from gateway.config import Config
@@ -27,7 +30,7 @@ from gateway.enrolment.bundle import ActiveBundle
 from gateway.enrolment.crl import CrlPublisher
 from gateway.enrolment.service import EnrolmentService
 from gateway.enrolment.work import EnrolmentJobs
-from gateway.errors import BackendUnavailable, ConfigurationError, GatewayError, SecretUnavailable
+from gateway.errors import BackendUnavailable
 from gateway.frontend import EndpointView
 from gateway.http.edge import Edge
 from gateway.http.listener import ListenerSpec
@@ -38,11 +41,12 @@ from gateway.http.metrics import Metrics
 from gateway.jobs.runner import JobRunner
 from gateway.model.ids import EndpointName, ProtocolName
 from gateway.plugins import Plugins
-from gateway.store import audit, leases
+from gateway.store import leases
 from gateway.store.store import Store
 
 LOG = logging.getLogger(__name__)
-HOUSEKEEPING_S = 3600
+RENEWAL_S = 3600
+FOLLOW_TLS_S = 5.0
 GAUGES_S = 1.0
 TLS_LEASE = "tls-identity"
 LEASE = timedelta(minutes=1)
@@ -74,8 +78,15 @@ class Worker:
     """Everything that one worker process holds."""
 
     def __init__(
-        self, slot: int, config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins
+        self,
+        slot: int,
+        config: Config,
+        data: DataDirectory,
+        addresses: Addresses,
+        plugins: Plugins,
+        policies: Policies,
     ) -> None:
+        """``policies`` are those that the supervisor read; others that were activated since are preferred."""
         self._config = config
         self._data = data
         self._plugins = plugins
@@ -83,11 +94,13 @@ class Worker:
         self._writer, request_log = configure_logging(level=config.logging.level, style=config.logging.format)
         self._metrics = Metrics(data.metrics, slot)
         self._request_log = request_log
-        self._bundle = ActiveBundle(read_bundle(config, plugins))
-        self._opener = BackendOpener(config, data, addresses, plugins)
-        self._backends = self._opener.open(self._bundle.current)
         self._store = Store(config.database_url, max_queue=config.limits.queue, clock=self._clock)
+        opener = BackendOpener(config, data, addresses, plugins)
+        files = PolicyFiles(config, data, plugins)
+        self._policies = PolicyReload(files, opener, self._store, self._clock, policies)
+        self._bundle, self._backends = self._policies.bundle, self._policies.backends
         self._tls = TlsIdentity(config, data)
+        self._background = Background()
         self._stop = asyncio.Event()
 
     async def run(
@@ -97,14 +110,14 @@ class Worker:
         self._writer.start(asyncio.get_running_loop())
         self._store.open()
         # What is there now lives as long as the process. Requests leave few cycles behind: collecting after
-        # every 700 new objects, the default, costs CPU for nothing; after 50,000, closed TLS connections (some
-        # 50 KiB of OpenSSL's memory in a cycle each) pile up to 40 MiB.
+        # every 700 new objects, the default, costs CPU for nothing; after 50,000, closed TLS connections
+        # (some 50 KiB of OpenSSL's memory in a cycle each) pile up to 40 MiB.
         gc.freeze()
         gc.set_threshold(5_000, 10, 10)
         try:
             await self._serve(listening, ready)
         finally:
-            await self._backends.aclose()
+            await self._policies.aclose()
             await asyncio.to_thread(self._store.close)
             self._writer.stop()
 
@@ -120,9 +133,12 @@ class Worker:
             monotonic=time.monotonic,
             observe=self._metrics.outcome,
         )
+        readiness = Readiness(
+            self._store, self._bundle, self._backends, self._background, self._config.limits.queue
+        )
         edge = Edge(
             routes=self._routes(enrolments),
-            app=web_application(self._components),
+            app=web_application(readiness.components),
             listeners=[spec for spec, _ in listening],
             trusted_proxies=self._config.trusted_proxies,
             metrics=self._metrics,
@@ -130,25 +146,24 @@ class Worker:
         )
         work = EnrolmentJobs(self._store, enrolments.settlement, self._backends, self._clock)
         runner = JobRunner(self._store, work.handlers(), self._clock)
-        background = [
-            asyncio.create_task(runner.run(self._stop), name="jobs"),
-            asyncio.create_task(self._gauges(), name="gauges"),
-            asyncio.create_task(self._housekeeping(), name="housekeeping"),
-        ]
+        self._background.until("jobs", self._stop, lambda: runner.run(self._stop))
+        self._background.forever("policies", self._policies.run)
+        self._background.forever("gauges", self._gauges)
+        if any(listener.tls == "auto" for listener in self._config.listeners):
+            self._background.every("tls-renewal", RENEWAL_S, self._renew_tls)
+            self._background.forever("tls-files", self._follow_tls)
         try:
             await serve(
                 listening,
                 edge,
                 ready=ready,
                 drain_s=self._config.drain_timeout,
-                on_reload=self._reload,
+                on_reload=self._policies.ask,
                 on_drain=self._stop.set,
             )
         finally:
             self._stop.set()
-            for task in background[1:]:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await self._background.stop()
 
     def _routes(self, enrolments: EnrolmentService) -> tuple[PathRoute, ...]:
         services = GatewayServices(enrolments, self._bundle, self._backends)
@@ -159,34 +174,6 @@ class Worker:
         routes.extend(Publisher(crls, self._clock).routes())
         return tuple(routes)
 
-    def _reload(self) -> None:
-        """Take the policy files anew at SIGHUP; a bad bundle leaves the old one deciding, and says so."""
-        try:
-            bundle = read_bundle(self._config, self._plugins)
-            self._opener.initialise(bundle)
-            for name, compiled in bundle.backends.items():
-                if self._bundle.current.backends.get(name) != compiled:
-                    self._backends.replace(name, self._opener.open_one(compiled))
-        except (ConfigurationError, SecretUnavailable) as error:
-            self._bundle.problem = str(error)
-            LOG.error("policy.reload-failed %s", error)
-        else:
-            self._bundle.activate(bundle)
-            LOG.info("policy.reloaded %s", bundle.sha256)
-
-    async def _components(self) -> dict[str, str]:
-        found = {"recorder": "ok", "policy": "ok"}
-        try:
-            await self._store.reader.read(audit.read_head)
-            found["database"] = "ok"
-        except GatewayError as error:
-            found["database"] = f"down: {error}"
-        if self._bundle.problem:
-            found["policy"] = f"degraded: {self._bundle.problem.splitlines()[0]}"
-        if self._store.recorder.depth > self._config.limits.queue // 2:
-            found["recorder"] = "degraded: its queue is more than half full"
-        return found
-
     async def _gauges(self) -> None:
         units = transactions = 0
         while True:
@@ -196,22 +183,23 @@ class Worker:
             units, transactions = counts.units, counts.transactions
             self._metrics.recorder(self._store.recorder.depth, round(done / batches) if batches else 0)
 
-    async def _housekeeping(self) -> None:
-        """Renew the gateway's own TLS certificate; one replica does it, all workers take it by SIGHUP."""
+    async def _renew_tls(self) -> None:
+        """Renew the listeners' own certificate when it is due; one worker of one gateway does it."""
+        if not self._tls.due(self._clock):
+            return
+        owner = f"{os.uname().nodename}:{os.getppid()}"
+        now = self._clock.now()
+        name = f"{TLS_LEASE}:{self._data.path}"
+        if await leases.acquire(self._store.recorder, name, owner, now, now + LEASE):
+            backend = signing_backend(self._backends)
+            await self._tls.issue(backend, self._backends, self._store, self._clock)
+
+    async def _follow_tls(self) -> None:
+        """Take a certificate that a worker has renewed. Not by SIGHUP, which would also take policy files
+        that somebody is still writing."""
+        mark = self._tls.mark()
         while True:
-            await asyncio.sleep(HOUSEKEEPING_S)
-            auto = any(listener.tls == "auto" for listener in self._config.listeners)
-            if not auto or not self._tls.due(self._clock):
-                continue
-            with suppress(GatewayError):
-                owner = f"{os.uname().nodename}:{os.getppid()}"
-                if await leases.acquire(
-                    self._store.recorder,
-                    f"{TLS_LEASE}:{self._data.path}",
-                    owner,
-                    self._clock.now(),
-                    self._clock.now() + LEASE,
-                ):
-                    backend = signing_backend(self._backends)
-                    await self._tls.issue(backend, self._backends, self._store, self._clock)
-                    os.kill(os.getppid(), signal.SIGHUP)
+            await asyncio.sleep(FOLLOW_TLS_S)
+            if (found := self._tls.mark()) != mark:
+                mark = found
+                os.kill(os.getpid(), signal.SIGUSR1)

@@ -211,8 +211,8 @@ async def serve(
 ) -> None:
     """Serve all listeners on the running loop until SIGTERM, SIGINT or ``stop``, then drain.
 
-    ``ready`` is called once every listener accepts. SIGHUP reloads TLS credentials, then calls ``on_reload``.
-    A second SIGTERM or SIGINT ends the drain. Closes the sockets.
+    ``ready`` is called once every listener accepts. SIGUSR1 reloads TLS credentials; SIGHUP too, then calls
+    ``on_reload``. A second SIGTERM or SIGINT ends the drain. Closes the sockets.
     """
     servers = _servers(listening, edge, drain_s)
     loop = asyncio.get_running_loop()
@@ -224,9 +224,12 @@ async def serve(
                 server.force_exit = True
         told.set()
 
-    def reload() -> None:
+    def reload_tls() -> None:
         for server in servers:
             server.reload()
+
+    def reload() -> None:
+        reload_tls()
         if on_reload is not None:
             on_reload()
 
@@ -234,6 +237,7 @@ async def serve(
         signal.SIGTERM: terminate,
         signal.SIGINT: terminate,
         signal.SIGHUP: reload,
+        signal.SIGUSR1: reload_tls,
     }
     with _signal_handlers(loop, handlers):
         async with asyncio.TaskGroup() as group:

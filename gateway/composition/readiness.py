@@ -1,0 +1,69 @@
+"""What /readyz tells: the state of every part, "ok", "degraded: why" or "down: why"."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from ca_backend.api import CanHealth
+from gateway.composition.background import Background
+from gateway.enrolment.backends import BackendSet
+from gateway.enrolment.bundle import ActiveBundle
+from gateway.errors import GatewayError
+from gateway.store import audit
+from gateway.store.store import Store
+
+BACKEND_HEALTH_S = 2.0
+
+
+class Readiness:
+    """Asks the parts of one worker. Only a lost database is "down": no CA serves all endpoints."""
+
+    def __init__(
+        self, store: Store, bundle: ActiveBundle, backends: BackendSet, background: Background, queue: int
+    ) -> None:
+        """``queue`` is the most units that may wait for the database."""
+        self._store = store
+        self._bundle = bundle
+        self._backends = backends
+        self._background = background
+        self._queue = queue
+
+    async def components(self) -> dict[str, str]:
+        found = {"recorder": "ok", "policy": "ok", "background": "ok"}
+        if self._store.recorder.depth > self._queue // 2:
+            found["recorder"] = "degraded: its queue is more than half full"
+        if self._bundle.problem:
+            found["policy"] = f"degraded: {self._bundle.problem.splitlines()[0]}"
+        failing = self._background.problems()
+        if failing:
+            found["background"] = "degraded: " + "; ".join(
+                f"{name}: {words}" for name, words in sorted(failing.items())
+            )
+        names = sorted(self._bundle.current.backends)
+        found["database"], *states = await asyncio.gather(
+            self._database(), *(self._backend(name) for name in names)
+        )
+        found.update({f"ca {name}": state for name, state in zip(names, states, strict=True)})
+        return found
+
+    async def _database(self) -> str:
+        try:
+            await self._store.reader.read(audit.read_head)
+        except GatewayError as error:
+            return f"down: {error}"
+        return "ok"
+
+    async def _backend(self, name: str) -> str:
+        try:
+            backend = self._backends.get(name)
+            if not isinstance(backend, CanHealth):
+                return "ok"
+            async with asyncio.timeout(BACKEND_HEALTH_S):
+                health: Mapping[str, str] = await backend.health()
+        except TimeoutError:
+            return f"degraded: it did not answer within {BACKEND_HEALTH_S:g} s"
+        except Exception as error:  # noqa: BLE001 - a backend may fail with anything; here it is news, not a fault
+            return f"degraded: {error if isinstance(error, GatewayError) else type(error).__name__}"
+        wrong = [f"{part}: {state}" for part, state in sorted(health.items()) if state != "ok"]
+        return "degraded: " + "; ".join(wrong) if wrong else "ok"
