@@ -211,3 +211,12 @@ def test_killed_worker_is_replaced_and_the_others_go_on(start_gateway: Start) ->
     os.kill(before[0], signal.SIGKILL)
     _until(lambda: len(gateway.worker_pids) == 2 and gateway.worker_pids != before, "no new worker")
     enroll_device(gateway.est_client())
+
+
+def test_quickstart_promises_names_only_while_the_packaged_policies_decide(start_gateway: Start) -> None:
+    default = start_gateway("default")
+    assert default.quickstart["names"] == ["*.test", "*.example", "*.internal", "localhost"]
+    assert "names under *.test" in default.log
+    own = start_gateway("own", policies={"bundle.yaml": _bundle("one.test")})
+    assert "names" not in own.quickstart
+    assert "if your policies allow device-1.test" in own.log
