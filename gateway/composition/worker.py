@@ -145,7 +145,7 @@ class Worker:
             request_log=self._request_log,
         )
         work = EnrolmentJobs(self._store, enrolments.settlement, self._backends, self._clock)
-        runner = JobRunner(self._store, work.handlers(), self._clock)
+        runner = JobRunner(self._store, work.handlers(), self._clock, sweep=work.sweep)
         self._background.until("jobs", self._stop, lambda: runner.run(self._stop))
         self._background.forever("policies", self._policies.run)
         self._background.forever("gauges", self._gauges)

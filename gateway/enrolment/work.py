@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
+from functools import partial
 
 from ca_backend.api import CanRevoke
-from gateway.clock import Clock
+from gateway.clock import Clock, to_epoch_s
 from gateway.enrolment.approval import APPROVED_JOB, EXPIRE_JOB, SYSTEM, expired_reason, refuse_waiting
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.revocation import REVOKE_JOB
@@ -14,11 +16,16 @@ from gateway.enrolment.states import CLOSED
 from gateway.jobs.runner import Handler
 from gateway.model.certificate import RevocationReason
 from gateway.model.outcome import Pending, State, Unavailable
-from gateway.store import requests
+from gateway.store import jobs, requests
 from gateway.store.jobs import Job
 from gateway.store.requests import RequestRow
 from gateway.store.store import Store
 from gateway.store.unit import Unit
+
+LOG = logging.getLogger(__name__)
+STRANDED_AFTER = timedelta(minutes=5)
+EXPIRY_IS_LATE_AFTER = timedelta(minutes=2)
+GOING_ON = (SETTLE_JOB, APPROVED_JOB)  # their key is the request's id
 
 
 class EnrolmentJobs:
@@ -71,6 +78,28 @@ class EnrolmentJobs:
         if isinstance(backend, CanRevoke):
             await backend.revoke(int(str(job.args["serial"]), 16), RevocationReason(str(job.args["reason"])))
         return None
+
+    async def sweep(self) -> None:
+        """Queue open requests that lost their job, or never got one. Raises StoreUnavailable.
+
+        A job ends without success when its worker was killed too often, or a fault outlasted its attempts.
+        """
+        now = self._clock.now()
+        find = partial(
+            requests.stranded,
+            kinds=GOING_ON,
+            idle_since_s=to_epoch_s(now - STRANDED_AFTER),
+            expired_at_s=to_epoch_s(now - EXPIRY_IS_LATE_AFTER),
+        )
+        found = await self._store.reader.read(find)
+        if not found:
+            return
+        unit = Unit()
+        for row in found:
+            LOG.warning("request.stranded %s in state %s is taken up again", row.id, row.state)
+            waits = row.state is State.AWAITING_APPROVAL and len(row.approvals) < row.approvals_required
+            jobs.enqueue(unit, EXPIRE_JOB if waits else SETTLE_JOB, row.id, {"request_id": row.id}, now)
+        await self._store.recorder.commit(unit)
 
     async def _row(self, job: Job) -> RequestRow | None:
         request_id = str(job.args["request_id"])

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from gateway.clock import Clock
-from gateway.errors import Conflict, RetryLater
+from gateway.errors import Conflict, GatewayError, RetryLater
 from gateway.store import jobs
 from gateway.store.jobs import Job
 from gateway.store.store import Store
@@ -18,66 +18,94 @@ from gateway.store.unit import Unit
 
 LOG = logging.getLogger(__name__)
 POLL_S = 1.0
-LEASE_S = 60
-AT_ONCE = 8
+LEASE_S = 90
+DEADLINE_S = LEASE_S - 10  # a job ends before anybody else may take it
+AT_ONCE = 32
+SWEEP_S = 60.0
 
 # A handler gives None when the job is done, or the time to run it again.
 Handler = Callable[[Job], Awaitable[datetime | None]]
+Sweep = Callable[[], Awaitable[None]]
 
 
 class JobRunner:
-    """Looks for due jobs once a second, or at once after ``wake``."""
+    """Looks for due jobs once a second, or at once after ``wake``; a slow job holds up no other one."""
 
-    def __init__(self, store: Store, handlers: Mapping[str, Handler], clock: Clock) -> None:
+    def __init__(
+        self, store: Store, handlers: Mapping[str, Handler], clock: Clock, *, sweep: Sweep | None = None
+    ) -> None:
+        """``sweep`` is called at the start and once a minute: it queues what was left without a job."""
         self._store = store
         self._handlers = dict(handlers)
         self._clock = clock
+        self._sweep = sweep
+        self._swept_at = float("-inf")
         self._owner = f"worker-{secrets.token_hex(8)}"
         self._wake = asyncio.Event()
+        self._running: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; running jobs are finished first."""
-        kinds = tuple(self._handlers)
-        while not stop.is_set():
-            try:
-                await self._round(kinds)
-            except RetryLater as error:
-                LOG.warning("jobs.store-unavailable %s", error.detail or error)
-            except Exception:  # the runner must outlive every fault of one round
-                LOG.exception("jobs.fault")
-            self._wake.clear()
-            stopping = asyncio.ensure_future(stop.wait())
-            waking = asyncio.ensure_future(self._wake.wait())
-            await asyncio.wait({stopping, waking}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
-            for task in (stopping, waking):
-                task.cancel()
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            while not stop.is_set():
+                self._wake.clear()
+                try:
+                    await self._swept()
+                    await self._claim()
+                except RetryLater as error:
+                    LOG.warning("jobs.store-unavailable %s", error.detail or error)
+                except Exception:  # the runner must outlive every fault of one round
+                    LOG.exception("jobs.fault")
+                waking = asyncio.ensure_future(self._wake.wait())
+                await asyncio.wait({stopping, waking}, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+                waking.cancel()
+        finally:
+            stopping.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _round(self, kinds: tuple[str, ...]) -> None:
-        while True:
-            now = self._clock.now()
-            # A read first: an idle gateway must not take the write lock every second.
-            if not await self._store.reader.read(partial(jobs.due, kinds=kinds, now=now)):
-                return
-            claimed = await jobs.claim(
-                self._store.recorder, kinds, self._owner, self._clock.now(), lease_s=LEASE_S, limit=AT_ONCE
-            )
-            if not claimed:
-                return
-            async with asyncio.TaskGroup() as group:
-                for job in claimed:
-                    group.create_task(self._do(job))
+    async def _swept(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._sweep is None or now_s < self._swept_at + SWEEP_S:
+            return
+        self._swept_at = now_s
+        await self._sweep()
+
+    async def _claim(self) -> None:
+        """Begin as many due jobs as there is room for."""
+        kinds, now = tuple(self._handlers), self._clock.now()
+        room = AT_ONCE - len(self._running)
+        # A read first: an idle gateway must not take the write lock every second.
+        if room <= 0 or not await self._store.reader.read(partial(jobs.due, kinds=kinds, now=now)):
+            return
+        for job in await jobs.claim(
+            self._store.recorder, kinds, self._owner, now, lease_s=LEASE_S, limit=room
+        ):
+            task = asyncio.create_task(self._do(job), name=f"job {job.kind} {job.dedup_key}")
+            self._running.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._wake.set()
 
     async def _do(self, job: Job) -> None:
         unit = Unit()
         try:
-            again_at = await self._handlers[job.kind](job)
+            async with asyncio.timeout(DEADLINE_S):
+                again_at = await self._handlers[job.kind](job)
+        except RetryLater as error:
+            # The database or a CA is away: that is no fault of the job, however long it lasts.
+            LOG.warning("job.waits %s %s: %s", job.kind, job.dedup_key, error.detail or error)
+            at = self._clock.now() + timedelta(seconds=error.retry_after_s)
+            jobs.put_back(unit, job, at, error=f"{type(error).__name__}: {error}")
         except Conflict as error:
-            # Somebody else moved the same request; look at it again soon.
-            jobs.put_back(unit, job, self._clock.now() + timedelta(seconds=1), error=str(error))
-        except Exception as error:  # a handler may fail with anything; the job is tried again
+            # Somebody else moved the same request; if that goes on, something is wrong, so attempts count.
+            jobs.fail(unit, job, f"{type(error).__name__}: {error}", self._clock.now())
+        except Exception as error:  # a handler may fail with anything; the job is tried again, so many times
             LOG.exception("job.failed %s %s", job.kind, job.dedup_key)
             jobs.fail(unit, job, f"{type(error).__name__}: {error}", self._clock.now())
         else:
@@ -87,5 +115,5 @@ class JobRunner:
                 jobs.put_back(unit, job, again_at)
         try:
             await self._store.recorder.commit(unit)
-        except (Conflict, RetryLater) as error:
+        except GatewayError as error:  # the lease runs out, and the job is claimed anew
             LOG.warning("job.lease-lost %s %s: %s", job.kind, job.dedup_key, error)

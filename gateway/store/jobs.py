@@ -96,18 +96,26 @@ def finish(unit: Unit, job: Job) -> None:
 
 def fail(unit: Unit, job: Job, error: str, now: datetime) -> None:
     """Put a job back with a back-off, or give it up after its last attempt. Conflict as ``finish``."""
-    state, run_at = after_failure(job.attempts, job.max_attempts, to_epoch_s(now))
-    put_back(unit, job, from_epoch_s(run_at), state=state, error=error)
-
-
-def put_back(unit: Unit, job: Job, run_at: datetime, *, state: str = "ready", error: str = "") -> None:
-    """Let a job run again at a time of the caller's choice. Conflict as ``finish``."""
+    state, run_at_s = after_failure(job.attempts, job.max_attempts, to_epoch_s(now))
     unit.move(
         _LEASED.put_back,
         {
             "row_id": job.id,
             "owner": job.lease_owner,
             "new_state": state,
+            "new_run_at": run_at_s,
+            "error": error_text(storable_text(error)),
+        },
+    )
+
+
+def put_back(unit: Unit, job: Job, run_at: datetime, *, error: str = "") -> None:
+    """Let a job that could only wait run again; its attempts count anew. Conflict as ``finish``."""
+    unit.move(
+        _LEASED.wait,
+        {
+            "row_id": job.id,
+            "owner": job.lease_owner,
             "new_run_at": to_epoch_s(run_at),
             "error": error_text(storable_text(error)) or None,
         },

@@ -43,9 +43,19 @@ class LeasedTable:
             ),
             ("row_id", "owner", "new_state", "new_run_at", "error"),
         )
-        self.extend = Statement(
-            update(table).where(held).values(lease_until=bindparam("new_until")),
-            ("row_id", "owner", "new_until"),
+        # Whoever gives a row back of its own will has survived it: nothing was attempted in vain.
+        self.wait = Statement(
+            update(table)
+            .where(held)
+            .values(
+                state="ready",
+                run_at=bindparam("new_run_at"),
+                attempts=0,
+                last_error=bindparam("error"),
+                lease_owner=None,
+                lease_until=None,
+            ),
+            ("row_id", "owner", "new_run_at", "error"),
         )
 
     def due(self, connection: Connection, *, kinds: Sequence[str], now_s: int) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, exists, or_, select, text, update
 
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.model.outcome import State
@@ -21,7 +21,7 @@ from gateway.store.columns import (
     texts_column,
     time_column,
 )
-from gateway.store.schema import REQUEST
+from gateway.store.schema import JOB, REQUEST
 from gateway.store.statement import INSERT_RANK, Column, Statement
 from gateway.store.unit import Unit
 
@@ -228,29 +228,30 @@ def search(
     return RequestPage(rows, rows[-1].id if len(found) > limit else None)
 
 
-def expired(connection: Connection, now_s: int, limit: int = 500) -> tuple[RequestRow, ...]:
-    """Open requests whose ``expires_at`` has passed: approvals nobody gave, confirmations that never came."""
-    query = (
-        select(*_COLUMNS)
-        .where(REQUEST.c.closed_at.is_(None), REQUEST.c.expires_at < now_s)
-        .order_by(REQUEST.c.expires_at)
-        .limit(limit)
-    )
-    return tuple(_row(row) for row in connection.execute(query))
-
-
-def in_states(
-    connection: Connection, states: Sequence[State], updated_before_s: int, limit: int = 500
+def stranded(
+    connection: Connection,
+    kinds: Sequence[str],
+    *,
+    idle_since_s: int,
+    expired_at_s: int,
+    limit: int = 100,
 ) -> tuple[RequestRow, ...]:
-    """Open requests in one of these states that nobody has moved since then, longest waiting first."""
+    """Open requests that nobody will go on with: no job of these kinds is about them.
+
+    They are on their way to a CA, or have all their approvals, and were not moved after ``idle_since_s``; or
+    they waited for approval until ``expired_at_s`` at the latest.
+    """
+    c = REQUEST.c
+    idle = c.updated_at <= idle_since_s
+    under_way = and_(c.state.in_([State.SUBMITTING.value, State.AWAITING_CA.value]), idle)
+    # Every approval is a move, so that the version counts them.
+    approved = and_(c.version > c.approvals_required, idle)
+    waiting = and_(c.state == State.AWAITING_APPROVAL.value, or_(approved, c.expires_at <= expired_at_s))
+    active = and_(JOB.c.kind.in_(kinds), JOB.c.dedup_key == c.id, text("job.state IN ('ready', 'running')"))
     query = (
         select(*_COLUMNS)
-        .where(
-            REQUEST.c.closed_at.is_(None),
-            REQUEST.c.state.in_([state.value for state in states]),
-            REQUEST.c.updated_at <= updated_before_s,
-        )
-        .order_by(REQUEST.c.updated_at)
+        .where(c.closed_at.is_(None), or_(under_way, waiting), ~exists().where(active))
+        .order_by(c.pk)
         .limit(limit)
     )
     return tuple(_row(row) for row in connection.execute(query))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +31,7 @@ from gateway.model.certificate import RevocationReason
 from gateway.model.enrolment import Correlation, EnrolmentRequest, Operation
 from gateway.model.evidence import BASIC, PresentedPassword, RemoteInfo, SecretBytes
 from gateway.model.ids import EndpointName, ProtocolName, new_id
-from gateway.model.outcome import Outcome
+from gateway.model.outcome import Outcome, State
 from gateway.pki.csr import parse_csr, verify_possession
 from gateway.plugins import load_plugins
 from gateway.policy.load import load_bundle
@@ -147,7 +149,7 @@ class House:
             observe=lambda _, outcome, code: self.outcomes.append((outcome, code)),
         )
         self.work = EnrolmentJobs(store, self.service.settlement, self.backends, clock)
-        self.runner = JobRunner(store, self.work.handlers(), clock)
+        self.runner = JobRunner(store, self.work.handlers(), clock, sweep=self.work.sweep)
 
     # -- devices --
 
@@ -194,6 +196,26 @@ class House:
     async def submit(self, request: EnrolmentRequest) -> Outcome:
         (outcome,) = await self.service.submit((request,))
         return outcome
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Its jobs run, as in a worker."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self.runner.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def reaches(self, request_id: str | None, state: State, *, seconds: float = 0) -> RequestRow:
+        """Wait until a request is in this state; the clock goes on by ``seconds`` at each look."""
+        async with asyncio.timeout(10):
+            while (row := await self.row(request_id)).state is not state:
+                self.clock.advance(seconds=seconds)
+                self.runner.wake()
+                await asyncio.sleep(0.01)
+        return row
 
     # -- what is recorded --
 

@@ -93,6 +93,19 @@ async def test_failure_is_repeated_with_growing_delay_and_given_up_in_the_end(st
     assert failed.last_error == "no answer"
 
 
+async def test_job_that_only_waited_is_not_given_up_by_a_lost_worker(store: Store) -> None:
+    await enqueue(store, "a", max_attempts=3)
+    for second in range(5):
+        (job,) = await claim(store, "w1", second)
+        unit = Unit()
+        jobs.put_back(unit, job, NOW + timedelta(seconds=second + 1), error="not yet")
+        await store.recorder.commit(unit)
+    (lost,) = await claim(store, "w1", 10)
+    assert (lost.attempts, lost.last_error) == (1, "not yet")
+    (taken_over,) = await claim(store, "w2", 100)
+    assert (taken_over.id, taken_over.attempts) == (lost.id, 2)
+
+
 async def test_job_that_no_worker_survives_is_given_up(store: Store) -> None:
     await enqueue(store, "a", max_attempts=2)
     assert len(await claim(store, "w1", 0)) == 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
 from gateway.enrolment.states import CLOSED
 from gateway.errors import Conflict
 from gateway.model.outcome import State
-from gateway.store import requests
+from gateway.store import jobs, requests
 from gateway.store.requests import Approval
 from gateway.store.store import Store
 from gateway.store.unit import Unit
@@ -168,14 +169,35 @@ def test_request_search_filters_and_pages_newest_first(store: Store) -> None:
     assert found(protocol="scep") == set()
 
 
-def test_expired_and_idle_requests_are_found_and_closed_ones_are_not(store: Store) -> None:
-    unit, waiting = request_unit(expires_at=NOW - timedelta(seconds=1))
-    commit(store, unit)
-    unit, _ = request_unit(state=State.REFUSED, expires_at=NOW - timedelta(seconds=1))
-    commit(store, unit)
-    unit, submitting = request_unit(state=State.SUBMITTING, updated_at=NOW - timedelta(minutes=5))
-    commit(store, unit)
-    expired = store.reader.read_blocking(lambda c: requests.expired(c, NOW_S))
-    assert [row.id for row in expired] == [waiting.id]
-    idle = store.reader.read_blocking(lambda c: requests.in_states(c, [State.SUBMITTING], NOW_S - 60))
-    assert [row.id for row in idle] == [submitting.id]
+def test_open_requests_that_nobody_goes_on_with_are_found(store: Store) -> None:
+    early = NOW - timedelta(minutes=10)
+    past = NOW - timedelta(minutes=3)
+    both: dict[str, Any] = {"approvals_required": 2, "version": 3}
+    rows: dict[str, dict[str, Any]] = {
+        "expired": {"approvals_required": 1, "expires_at": past},
+        "approved": {**both, "updated_at": early},
+        "submitting": {"state": State.SUBMITTING, "updated_at": early},
+        "at the CA": {"state": State.AWAITING_CA, "updated_at": early},
+        "half approved": {"approvals_required": 2, "version": 2, "updated_at": early},
+        "just approved": both,
+        "just submitted": {"state": State.SUBMITTING},
+        "closed": {"state": State.REFUSED, "expires_at": past, "closed_at": past, "updated_at": early},
+        "in doubt": {"state": State.IN_DOUBT, "updated_at": early},
+        "has a job": {"state": State.SUBMITTING, "updated_at": early},
+    }
+    names = {}
+    for name, columns in rows.items():
+        unit, row = request_unit(**columns)
+        if name == "has a job":
+            jobs.enqueue(unit, "settle", row.id, {}, NOW)
+        else:
+            jobs.enqueue(unit, "other", row.id, {}, NOW)
+        commit(store, unit)
+        names[row.id] = name
+
+    found = store.reader.read_blocking(
+        lambda c: requests.stranded(
+            c, ["settle"], idle_since_s=NOW_S - 300, expired_at_s=NOW_S - 120, limit=100
+        )
+    )
+    assert {names[row.id] for row in found} == {"expired", "approved", "submitting", "at the CA"}
