@@ -1,5 +1,9 @@
 # syntax=docker/dockerfile:1
-# Build: docker build -t pkigate .      Run: docker run -p 8443:8443 -p 8080:8080 -v pkigate:/var/lib/pkigate pkigate
+# Build: docker build -t pkigate .
+# Run:   docker run -p 8443:8443 -p 8080:8080 -v pkigate:/var/lib/pkigate \
+#          -e PKIGATE_PUBLIC_URLS=http://pki.example.com:8080,https://pki.example.com:8443 pkigate
+# The public URLs are those by which clients reach the container: certificates name them, and nobody can guess
+# them from inside. They stand in every certificate, so choose names that last.
 # pip's own settings (index, certificates) come from the builder's environment or a mounted pip.conf.
 
 FROM python:3.11-slim-bookworm AS build

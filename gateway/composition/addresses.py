@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ca_backend.api import PublishedUrls
-from gateway.config import Config, Listener
+from gateway.config import Config, Listener, require_public_urls
 from gateway.datadir import DataDirectory, settle_ports
 from gateway.http.listener import (
     CertificateHeader,
@@ -44,7 +43,8 @@ class Addresses:
 
 
 def settle_addresses(config: Config, data: DataDirectory) -> Addresses:
-    """Settle every port (0 picks one once) and the base URLs."""
+    """Settle every port (0 picks one once) and the base URLs. Raises ConfigurationError."""
+    require_public_urls(config)
     wanted = {listener.name: (listener.address, listener.port) for listener in config.listeners}
     if config.metrics.enabled:
         wanted[METRICS_LISTENER] = (config.metrics.address, config.metrics.port)
@@ -65,10 +65,8 @@ def _base_url(config: Config, ports: Mapping[str, int], *, plain: bool) -> str |
 
 def _host(address: str) -> str:
     parsed = ipaddress.ip_address(address)
-    if parsed.is_unspecified:
-        return socket.gethostname()
-    if parsed.is_loopback and str(parsed) in {"127.0.0.1", "::1"}:
-        return "localhost"
+    if parsed.is_unspecified or str(parsed) in {"127.0.0.1", "::1"}:
+        return "localhost"  # of a listener on every address only people on this host are told
     return f"[{parsed}]" if parsed.version == 6 else str(parsed)
 
 

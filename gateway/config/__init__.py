@@ -13,6 +13,7 @@ from gateway.config.model import (
     default_data_directory,
 )
 from gateway.config.overrides import Flags, unknown_variables
+from gateway.config.public import require_public_urls
 from gateway.config.reference import config_markdown, config_schema
 from gateway.config.source import load, parse, read_file
 
@@ -33,5 +34,6 @@ __all__ = [
     "load",
     "parse",
     "read_file",
+    "require_public_urls",
     "unknown_variables",
 ]

@@ -311,7 +311,8 @@ class Config(Section):
     public_urls: tuple[BaseUrl, ...] = Field(
         default=(),
         description="External base URLs by which clients reach the gateway; links in answers and "
-        "certificates are built from these alone. Default: the listeners' own addresses.",
+        "certificates are built from these alone. Default: the listeners' own addresses; a listener on "
+        "`0.0.0.0` or `::` has none, so an `http://` one is needed then.",
     )
     trusted_proxies: tuple[Network, ...] = Field(
         default=(),

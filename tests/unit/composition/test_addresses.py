@@ -1,0 +1,61 @@
+"""Which addresses are written into certificates, and when the start is refused for want of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.composition.addresses import settle_addresses
+from gateway.config import Config, parse
+from gateway.datadir import DataDirectory
+from gateway.errors import ConfigurationError
+
+HTTPS = "{name: https, address: ADDRESS, port: 8443, serves: [est]}"
+HTTP = "{name: http, address: ADDRESS, port: 8080, tls: off, serves: [crl]}"
+
+
+def _config(directory: Path, address: str, listeners: str, public_urls: str = "[]") -> Config:
+    text = f"listeners: [{listeners.replace('ADDRESS', repr(address))}]\npublic_urls: {public_urls}\n"
+    return parse("pkigate.yaml", text, base=directory)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+@pytest.mark.parametrize(
+    ("listeners", "public_urls", "told"),
+    [
+        (f"{HTTPS}, {HTTP}", "[]", "'http'"),
+        (f"{HTTPS}, {HTTP}", "['https://pki.test']", "'http'"),
+        (HTTPS, "[]", "'https'"),
+    ],
+)
+def test_listener_on_every_address_without_public_url_is_refused(
+    tmp_path: Path, address: str, listeners: str, public_urls: str, told: str
+) -> None:
+    config = _config(tmp_path, address, listeners, public_urls)
+    with pytest.raises(ConfigurationError) as error:
+        settle_addresses(config, DataDirectory(tmp_path))
+    assert f"the listener {told} is bound to {address}" in str(error.value)
+    assert "write for example public_urls: [http" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "listeners", "public_urls", "crl", "https"),
+    [
+        ("0.0.0.0", f"{HTTPS}, {HTTP}", "['http://pki.test']", "http://pki.test", "https://localhost:8443"),
+        ("::", HTTPS, "['https://pki.test']", "https://pki.test", "https://pki.test"),
+        ("0.0.0.0", HTTP, "['http://pki.test:8080']", "http://pki.test:8080", None),
+        ("127.0.0.1", f"{HTTPS}, {HTTP}", "[]", "http://localhost:8080", "https://localhost:8443"),
+        ("192.0.2.1", f"{HTTPS}, {HTTP}", "[]", "http://192.0.2.1:8080", "https://192.0.2.1:8443"),
+        ("2001:db8::1", HTTPS, "[]", "https://[2001:db8::1]:8443", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_certificates_name_the_public_url_or_the_listener(
+    tmp_path: Path, address: str, listeners: str, public_urls: str, crl: str, https: str | None
+) -> None:
+    config = _config(tmp_path, address, listeners, public_urls).model_copy(
+        update={"metrics": Config().metrics.model_copy(update={"enabled": False})}
+    )
+    addresses = settle_addresses(config, DataDirectory(tmp_path))
+    assert addresses.urls("embedded-issuing").crl == f"{crl}/crl/embedded-issuing.crl"
+    assert addresses.https == https
