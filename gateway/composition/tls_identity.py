@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,21 @@ from gateway.config import Config, Listener, TlsFiles
 from gateway.datadir import DataDirectory, resolve_secret
 from gateway.durable_file import write_durably
 from gateway.enrolment.backends import BackendSet
+from gateway.enrolment.compare import differences
+from gateway.enrolment.record import certificate_record, event
 from gateway.errors import ConfigurationError, MalformedMessage, SecretUnavailable
 from gateway.http.listener import TlsCredentials
-from gateway.model.certificate import CertificateRecord
-from gateway.model.enrolment import CertificatePlan
+from gateway.model.enrolment import CertificatePlan, Operation
 from gateway.model.ids import new_id
 from gateway.model.names import CN_OID, AttributeTypeAndValue, DistinguishedName, GeneralName
+from gateway.model.outcome import State
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
 from gateway.pki.keyfile import KeyKind, create_key, load_signer, private_key_for_tls
 from gateway.pki.names import dns_name, ip_address_name
 from gateway.store import certificates
+from gateway.store.requests import RequestRow
 from gateway.store.store import Store
-from gateway.store.unit import AuditEvent, Unit
+from gateway.store.unit import Unit
 
 LIFETIME = timedelta(days=90)
 BACKDATE = timedelta(hours=1)
@@ -99,7 +102,14 @@ class TlsIdentity:
             raise ConfigurationError(
                 f"the CA {backend!r} gave no certificate for the gateway's listeners: {answer}"
             )
-        await _record(store, order_id, backend, answer, issuer.certificate.spki_sha256)
+        issued = parse_certificate(answer.certificate_der)
+        beside = differences(plan, issued, answer.chain_der)
+        if beside:
+            raise ConfigurationError(
+                f"the CA {backend!r} gave another listener certificate than was asked for: "
+                f"{'; '.join(beside)}"
+            )
+        await store.recorder.commit(_record(_row(order_id, backend, issued, now), issued, answer.chain_der))
         pem = b"".join(
             x509.load_der_x509_certificate(certificate_der).public_bytes(Encoding.PEM)
             for certificate_der in (answer.certificate_der, *answer.chain_der[:-1])
@@ -123,43 +133,30 @@ class TlsIdentity:
         return tuple(names)
 
 
-async def _record(
-    store: Store, order_id: str, backend: str, answer: CaIssued, issuer_key_sha256: str
-) -> None:
-    issued = parse_certificate(answer.certificate_der)
+def _row(order_id: str, backend: str, issued: ParsedCertificate, now: datetime) -> RequestRow:
+    """The request that nobody sent; only its certificate is kept."""
+    return RequestRow(
+        id=order_id,
+        state=State.ISSUED,
+        protocol="internal",
+        endpoint="tls",
+        operation=Operation.ENROLL,
+        received_at=now,
+        updated_at=now,
+        identity="system",
+        subject=str(issued.subject),
+        sans=tuple(str(name) for name in issued.sans),
+        backend=backend,
+    )
+
+
+def _record(row: RequestRow, issued: ParsedCertificate, chain_der: tuple[bytes, ...]) -> Unit:
     unit = Unit()
-    certificates.insert(
-        unit,
-        CertificateRecord(
-            sha256=issued.sha256,
-            issuer_key_sha256=issuer_key_sha256,
-            serial_hex=f"{issued.serial:x}",
-            subject=str(issued.subject),
-            sans=tuple(str(name) for name in issued.sans),
-            spki_sha256=issued.spki_sha256,
-            not_before=issued.not_before,
-            not_after=issued.not_after,
-            certificate_der=answer.certificate_der,
-            chain_sha256=certificates.chain_sha256(answer.chain_der),
-            request_id=order_id,
-            protocol="internal",
-            endpoint="tls",
-            identity="system",
-            policy="",
-            bundle_sha256="",
-            backend=backend,
-        ),
-        answer.chain_der,
-    )
-    unit.audit(
-        AuditEvent(
-            "system",
-            "certificate.issue",
-            order_id,
-            details={"serial": f"{issued.serial:x}", "sha256": issued.sha256, "for": "listeners"},
-        )
-    )
-    await store.recorder.commit(unit)
+    issuer_key_sha256 = parse_certificate(chain_der[0]).spki_sha256
+    certificates.insert(unit, certificate_record(row, issued, chain_der, issuer_key_sha256), chain_der)
+    details = {"serial": f"{issued.serial:x}", "sha256": issued.sha256, "for": "listeners"}
+    unit.audit(event(row, "certificate.issue", **details))
+    return unit
 
 
 def _from_files(files: TlsFiles, base: Path) -> TlsCredentials:
