@@ -19,6 +19,7 @@ from uvicorn import Config, Server
 
 from gateway.errors import ConfigurationError
 from gateway.http.application import AsgiApp
+from gateway.http.heartbeat import BEAT_S
 from gateway.http.listener import (
     CertificateHeader,
     ClientCertificateMode,
@@ -211,8 +212,9 @@ async def serve(
 ) -> None:
     """Serve all listeners on the running loop until SIGTERM, SIGINT or ``stop``, then drain.
 
-    ``ready`` is called once every listener accepts. SIGUSR1 reloads TLS credentials; SIGHUP too, then calls
-    ``on_reload``. A second SIGTERM or SIGINT ends the drain. Closes the sockets.
+    ``ready`` is called as soon as every listener accepts, and then once a second while the loop turns, as a
+    sign of life. SIGUSR1 reloads TLS credentials; SIGHUP too, then calls ``on_reload``. A second SIGTERM or
+    SIGINT ends the drain. Closes the sockets.
     """
     servers = _servers(listening, edge, drain_s)
     loop = asyncio.get_running_loop()
@@ -241,9 +243,9 @@ async def serve(
     }
     with _signal_handlers(loop, handlers):
         async with asyncio.TaskGroup() as group:
-            for server in servers:
-                group.create_task(server.serve())
+            serving = [group.create_task(server.serve()) for server in servers]
             group.create_task(_watch(servers, told, ready, on_drain))
+            group.create_task(_live(servers, serving, ready))
 
 
 @contextlib.contextmanager
@@ -284,3 +286,12 @@ async def _watch(
         on_drain()
     for server in servers:
         server.should_exit = True
+
+
+async def _live(
+    servers: Sequence[ListenerServer], serving: Sequence[asyncio.Task[None]], ready: Callable[[], None]
+) -> None:
+    """Say that the loop turns until the last server has drained."""
+    while (await asyncio.wait(serving, timeout=BEAT_S))[1]:
+        if all(server.started for server in servers):
+            ready()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.errors import ConfigurationError, SecretUnavailable
+from gateway.http.heartbeat import Heartbeats, show_threads_after
 
 log = structlog.get_logger("gateway.http.supervisor")
 
@@ -29,6 +30,8 @@ RunWorker = Callable[[int, Callable[[], None]], int]
 FAILED_STARTS = 5  # in a row, while no worker was ever ready
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 SHORT_LIFE_S = 1.0  # a worker that ends by itself sooner than this after being ready is paused for, too
+SILENCE_S = 30.0  # a ready worker from whom nothing was heard for so long hangs, and is killed
+LONGEST_CHECK_S = 5.0
 EXIT_FAILED = 1
 EXIT_WORKER_FAULT = 70
 _REASON_BYTES = 2000
@@ -46,13 +49,15 @@ class _Worker:
     started_at: float
     ready_at: float | None = None
     reason: str = ""
+    killed: bool = False  # by us
 
 
 class Supervisor:
     """Runs ``worker_count`` workers until it is told to stop.
 
-    ``run_worker(slot, ready)`` runs in a child and gives its exit code; it calls ``ready`` once it accepts
-    connections. ``on_all_ready`` is called once in the supervisor, when every worker was ready.
+    ``run_worker(slot, ready)`` runs in a child and gives its exit code; it calls ``ready`` as soon as it
+    accepts connections, and from then on once a second from its event loop, as a sign of life.
+    ``on_all_ready`` is called once in the supervisor, when every worker was ready.
     """
 
     def __init__(
@@ -62,11 +67,16 @@ class Supervisor:
         *,
         sockets: Iterable[socket.socket] = (),
         on_all_ready: Callable[[], None] | None = None,
+        silence_s: float = SILENCE_S,
     ) -> None:
         self._worker_count = worker_count
         self._run_worker = run_worker
         self._sockets = tuple(sockets)
         self._on_all_ready = on_all_ready
+        self._silence_s = silence_s
+        self._check_s = min(silence_s / 6, LONGEST_CHECK_S)
+        self._checked_at = self._awake_since = time.monotonic()
+        self._beats = Heartbeats(worker_count)
         self._workers: dict[int, _Worker] = {}
         self._due: dict[int, float] = {}  # slot -> when it is to be forked
         self._ready_slots: set[int] = set()
@@ -90,6 +100,7 @@ class Supervisor:
             while self._workers or (self._due and not self._stopping):
                 self._fork_due()
                 self._wait()
+                self._kill_silent()
                 self._reap()
         finally:
             gc.unfreeze()
@@ -98,6 +109,7 @@ class Supervisor:
                 signal.signal(number, handler)
             self._wake_read.close()
             self._wake_write.close()
+            self._beats.close()
             self._close_sockets()
         return self._exit_code
 
@@ -146,8 +158,15 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def _work(self, slot: int, write_fd: int) -> int:
+        told = False
+
         def ready() -> None:
-            os.write(write_fd, b"\0")
+            nonlocal told
+            self._beats.beat(slot)
+            show_threads_after(self._silence_s * 0.8)
+            if not told:
+                told = True
+                os.write(write_fd, b"\0")
 
         try:
             code = self._run_worker(slot, ready)
@@ -179,10 +198,28 @@ class Supervisor:
             else:
                 self._read_worker(by_fd[fd])
 
-    def _timeout_ms(self) -> float | None:
-        if self._stopping or not self._due:
-            return None
-        return max(0.0, min(self._due.values()) - time.monotonic()) * 1000 + 1
+    def _timeout_ms(self) -> float:
+        wait_s = self._check_s
+        if self._due and not self._stopping:
+            wait_s = min(wait_s, max(0.0, min(self._due.values()) - time.monotonic()))
+        return wait_s * 1000 + 1
+
+    def _kill_silent(self) -> None:
+        """Kill workers whose event loop does not turn; also while stopping, since they would never drain."""
+        now = time.monotonic()
+        if now - self._checked_at > 2 * self._check_s + 1:
+            self._awake_since = now  # we were stopped ourselves, and with us perhaps the whole machine
+        self._checked_at = now
+        for worker in self._workers.values():
+            if worker.ready_at is None or worker.killed:
+                continue
+            silent_s = now - max(self._beats.last(worker.slot), worker.ready_at, self._awake_since)
+            if silent_s > self._silence_s:
+                worker.killed = True
+                worker.reason = f"its event loop did not turn for {silent_s:.0f} s"
+                log.error("worker.silent", slot=worker.slot, pid=worker.pid, silent_s=round(silent_s, 1))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
 
     def _take_signals(self) -> None:
         try:

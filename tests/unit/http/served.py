@@ -1,6 +1,7 @@
 """A small real service for the supervisor's tests: ``served.py MODE WORKERS OUT [CERTIFICATE KEY]``.
 
-Writes the port to OUT once all workers are ready. MODE: good, broken, dying (ends soon after being ready).
+Writes the port to OUT once all workers are ready. MODE: good, broken, dying (ends soon after being ready),
+watched (a worker that is silent for 2.5 s is killed).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from gateway.http.listener import ListenerSpec, TlsCredentials, TlsSettings
 from gateway.http.listeners import bind, bound_spec, serve
 from gateway.http.log import configure_logging
 from gateway.http.message import HttpRequest, HttpResponse, PathRoute
-from gateway.http.supervisor import Supervisor
+from gateway.http.supervisor import SILENCE_S, Supervisor
 
 
 async def answer_pid(request: HttpRequest) -> HttpResponse:
@@ -33,6 +35,11 @@ async def answer_pid(request: HttpRequest) -> HttpResponse:
 async def answer_slowly(_request: HttpRequest) -> HttpResponse:
     await asyncio.sleep(0.3)
     return HttpResponse(200, b"slow", "text/plain")
+
+
+async def hang(_request: HttpRequest) -> HttpResponse:
+    time.sleep(60)  # blocks the event loop: that is what it is for
+    return HttpResponse(200, b"late", "text/plain")
 
 
 async def no_application(_scope: object, _receive: object, send: object) -> None:
@@ -67,6 +74,7 @@ def main(mode: str, count: int, out: Path, *tls_files: str) -> int:
                 routes=(
                     PathRoute("/pid", "test", answer_pid),
                     PathRoute("/slow", "test", answer_slowly),
+                    PathRoute("/hang", "test", hang),
                 ),
                 app=no_application,
                 listeners=(spec,),
@@ -83,7 +91,8 @@ def main(mode: str, count: int, out: Path, *tls_files: str) -> int:
         (out.parent / "tmp").write_text(str(spec.port))
         (out.parent / "tmp").rename(out)
 
-    return Supervisor(count, work, sockets=[sock], on_all_ready=ready).run()
+    silence_s = 2.5 if mode == "watched" else SILENCE_S
+    return Supervisor(count, work, sockets=[sock], on_all_ready=ready, silence_s=silence_s).run()
 
 
 if __name__ == "__main__":

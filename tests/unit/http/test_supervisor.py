@@ -227,6 +227,68 @@ def test_workers_that_die_soon_after_being_ready_are_not_restarted_for_ever(tmp_
     assert up.events().count("worker.ended") <= 5 + lived_s
 
 
+def hang(port: int) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+    sock.sendall(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
+    return sock
+
+
+def test_worker_whose_event_loop_hangs_is_killed_told_of_and_replaced(tmp_path: Path) -> None:
+    with service(tmp_path, "watched", 1) as up:
+        port = up.port()
+        old = int(ask(port))
+        time.sleep(4)  # an idle worker is not a silent one
+        assert int(ask(port)) == old
+        began = time.monotonic()
+        with hang(port):
+            wait_until(lambda: not alive(old))
+            assert 1 < time.monotonic() - began < 8
+            assert int(ask(port)) != old
+        assert up.stop() == 0
+    assert up.events().count("worker.silent") == 1
+    assert "its event loop did not turn for" in up.log.read_text()
+    assert "served.py" in up.log.read_text()  # the stack says where it hung
+    assert "in hang" in up.log.read_text()
+
+
+def test_worker_that_hangs_while_stopping_does_not_hold_the_service_up(tmp_path: Path) -> None:
+    with service(tmp_path, "watched", 1) as up, hang(up.port()):
+        time.sleep(0.3)
+        began = time.monotonic()
+        assert up.stop() == 0
+        assert time.monotonic() - began < 8
+
+
+def test_draining_worker_is_not_taken_for_a_silent_one(tmp_path: Path) -> None:
+    with service(tmp_path, "watched", 1) as up:
+        with socket.create_connection(("127.0.0.1", up.port())) as sock:
+            sock.sendall(b"POST /pid HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na")
+            time.sleep(0.2)
+            up.process.send_signal(signal.SIGTERM)
+            time.sleep(4)
+            sock.sendall(b"b")
+            assert sock.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert up.process.wait(10) == 0
+    assert "worker.silent" not in up.events()
+
+
+def test_service_that_was_paused_as_a_whole_keeps_its_workers(tmp_path: Path) -> None:
+    with service(tmp_path, "watched", 1) as up:
+        port = up.port()
+        worker = int(ask(port))
+        processes = (up.process.pid, worker)
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(4)
+        os.kill(up.process.pid, signal.SIGCONT)  # the supervisor looks before the worker can beat
+        time.sleep(0.3)
+        os.kill(worker, signal.SIGCONT)
+        time.sleep(1)
+        assert int(ask(port)) == worker
+        assert up.stop() == 0
+    assert "worker.silent" not in up.events()
+
+
 def test_hangup_reloads_the_certificate_and_keeps_connections(tmp_path: Path, pki: Pki) -> None:
     certificate, key = pki.server.write(tmp_path, "tls")
     with service(tmp_path, "good", 1, certificate, key) as up:
