@@ -175,13 +175,16 @@ class Worker:
         return tuple(routes)
 
     async def _gauges(self) -> None:
-        units = transactions = 0
-        while True:
-            await asyncio.sleep(GAUGES_S)
-            counts = self._store.recorder.counts
-            done, batches = counts.units - units, counts.transactions - transactions
-            units, transactions = counts.units, counts.transactions
-            self._metrics.recorder(self._store.recorder.depth, round(done / batches) if batches else 0)
+        try:
+            while True:
+                await asyncio.sleep(GAUGES_S)
+                self._note_recorder()
+        finally:
+            self._note_recorder()
+
+    def _note_recorder(self) -> None:
+        recorder = self._store.recorder
+        self._metrics.recorder(recorder.depth, recorder.counts)
 
     async def _renew_tls(self) -> None:
         """Renew the listeners' own certificate when it is due; one worker of one gateway does it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -23,8 +24,22 @@ from gateway.http.message import HttpRequest, HttpResponse, PathRoute
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+RECORDER_TOTALS = {
+    "units": "Units that were recorded; divided by transactions: units per transaction",
+    "transactions": "Transactions that the recorder began",
+    "replays": "Batches that were written again unit by unit, since one unit failed",
+    "failures": "Batches that could not be recorded",
+}
 METRICS_SERVICE = "metrics"
+
+
+class RecorderCounts(Protocol):
+    """What a recorder has done since its start."""
+
+    units: int
+    transactions: int
+    replays: int
+    failures: int
 
 
 def clear_metrics_directory(directory: Path) -> None:
@@ -71,19 +86,11 @@ class Metrics:
             registry=self.registry,
             multiprocess_mode="livesum",
         )
-        self._recorder_batch = Histogram(
-            "pkigate_recorder_batch_units",
-            "Units per transaction of the recorder",
-            buckets=BATCH_BUCKETS,
-            registry=self.registry,
-        )
-        self._backend_latency = Histogram(
-            "pkigate_backend_seconds",
-            "Time of one call of a CA backend",
-            ("backend", "operation"),
-            buckets=LATENCY_BUCKETS_S,
-            registry=self.registry,
-        )
+        self._recorder_totals = {
+            field: Counter(f"pkigate_recorder_{field}", text, registry=self.registry)
+            for field, text in RECORDER_TOTALS.items()
+        }
+        self._recorder_seen = dict.fromkeys(RECORDER_TOTALS, 0)
         self._request_children: dict[tuple[str, str, int], Counter] = {}
         self._latency_children: dict[str, Histogram] = {}
         self._outcome_children: dict[tuple[str, str, str], Counter] = {}
@@ -108,13 +115,13 @@ class Metrics:
             child = self._outcome_children[key] = self._outcomes.labels(*key)
         child.inc()
 
-    def recorder(self, depth: int, batch_units: int) -> None:
-        """Note one transaction of the recorder and how many units wait behind it."""
+    def recorder(self, depth: int, counts: RecorderCounts) -> None:
+        """Note how many units wait, and what was done since the last call; called once a second."""
         self._recorder_depth.set(depth)
-        self._recorder_batch.observe(batch_units)
-
-    def backend(self, backend: str, operation: str, seconds: float) -> None:
-        self._backend_latency.labels(backend, operation).observe(seconds)
+        for field, counter in self._recorder_totals.items():
+            total: int = getattr(counts, field)
+            counter.inc(total - self._recorder_seen[field])
+            self._recorder_seen[field] = total
 
     def exposition(self) -> bytes:
         """All workers' metrics in the text format."""

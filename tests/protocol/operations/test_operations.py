@@ -87,11 +87,25 @@ def test_health_and_readiness_are_answered(start_gateway: Start) -> None:
 def test_metrics_count_outcomes_on_a_listener_of_their_own(start_gateway: Start) -> None:
     gateway = start_gateway()
     enroll_device(gateway.est_client())
+    assert 'pkigate_outcomes_total{code="",outcome="issued",protocol="est"} 1.0' in _metrics(gateway)
+    assert _get(gateway, "/metrics")[0] in (403, 404)
+
+
+def test_metrics_count_what_the_recorder_wrote(start_gateway: Start) -> None:
+    gateway = start_gateway()
+    enroll_device(gateway.est_client())
+    ends_at = time.monotonic() + 10
+    while "pkigate_recorder_units_total 0.0" in _metrics(gateway):
+        assert time.monotonic() < ends_at
+        time.sleep(0.2)
+    assert "pkigate_recorder_failures_total 0.0" in _metrics(gateway)
+
+
+def _metrics(gateway: Gateway) -> str:
     port = json.loads((gateway.data / "ports.json").read_text())["ports"]["metrics"]
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
-        text = answer.read().decode()
-    assert 'pkigate_outcomes_total{code="",outcome="issued",protocol="est"} 1.0' in text
-    assert _get(gateway, "/metrics")[0] in (403, 404)
+        text: str = answer.read().decode()
+    return text
 
 
 def test_changed_policy_decides_after_sighup_and_a_broken_one_does_not(start_gateway: Start) -> None:

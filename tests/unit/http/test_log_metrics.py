@@ -99,11 +99,15 @@ WORKER = """
 import sys
 from pathlib import Path
 from gateway.http.metrics import Metrics
+from gateway.store.batch import BatchCounts
 metrics = Metrics(Path(sys.argv[1]), int(sys.argv[2]))
 metrics.request("est", "POST", 200, 0.01)
 metrics.outcome("est", "issued")
-metrics.recorder(3, 8)
-metrics.backend("embedded", "issue", 0.001)
+counts = BatchCounts(transactions=2, units=8, replays=1)
+metrics.recorder(5, counts)
+counts.units += 2
+counts.failures += 1
+metrics.recorder(3, counts)
 sys.stdout.write(metrics.exposition().decode())
 """
 
@@ -125,4 +129,5 @@ def test_metrics_of_a_replaced_worker_go_on_in_its_slot_and_slots_are_summed(tmp
     assert 'pkigate_requests_total{method="POST",service="est",status="2xx"} 3.0' in seen
     assert 'pkigate_outcomes_total{code="",outcome="issued",protocol="est"} 3.0' in seen
     assert "pkigate_recorder_queue 6.0" in seen
-    assert 'pkigate_backend_seconds_count{backend="embedded",operation="issue"} 3.0' in seen
+    for total in ("units_total 30.0", "transactions_total 6.0", "replays_total 3.0", "failures_total 3.0"):
+        assert f"pkigate_recorder_{total}\n" in seen
