@@ -218,9 +218,13 @@ class TlsTerminator(asyncio.Protocol):
         except SSL.Error as error:
             self._refuse(error)
             return False
-        self._flush()
+        peer = _peer(self._ssl)
+        if peer.version != "TLSv1.3":
+            # In TLS 1.3 only session tickets are left to send, which nobody can use here: they travel with the
+            # first answer, which saves a system call and a wake-up of the client.
+            self._flush()
         self._register.handshakes.discard(self)
-        self._inner = self._inner_factory(_peer(self._ssl))
+        self._inner = self._inner_factory(peer)
         self._inner.connection_made(cast(asyncio.Transport, PlaintextTransport(self)))
         return not self._finished
 
