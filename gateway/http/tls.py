@@ -220,7 +220,7 @@ class TlsTerminator(asyncio.Protocol):
             return False
         peer = _peer(self._ssl)
         if peer.version != "TLSv1.3":
-            # In TLS 1.3 only session tickets are left to send, which nobody can use here: they travel with the
+            # In TLS 1.3 only session tickets are left to send, which nobody can use here: they go with the
             # first answer, which saves a system call and a wake-up of the client.
             self._flush()
         self._register.handshakes.discard(self)
