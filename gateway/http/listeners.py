@@ -126,7 +126,7 @@ class ListenerServer(Server):
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # uvicorn's
         loop = asyncio.get_running_loop()
         await self.on_tick(0)
         # The server gets a copy of the socket: the drain takes the last connections from the original.
@@ -163,7 +163,7 @@ class ListenerServer(Server):
         else:
             log.info("tls.reloaded", listener=self.spec.name)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # uvicorn's
         """Stop listening, answer what is under way, close; aborts what is left after the drain time."""
         loop = asyncio.get_running_loop()
         state = self.server_state
@@ -173,10 +173,9 @@ class ListenerServer(Server):
         await asyncio.sleep(0)
         await self._accept_rest(loop)
         ends_at = loop.time() + self._drain_s
-        # Polled, since uvicorn's sets of connections and tasks tell nobody when they become empty.
-        while (state.count() or state.tasks) and loop.time() < ends_at and not self.force_exit:  # noqa: ASYNC110
+        while self._busy() and loop.time() < ends_at and not self.force_exit:  # noqa: ASYNC110  # as it says
             await asyncio.sleep(0.02)
-        if state.count() or state.tasks:
+        if self._busy():
             log.warning(
                 "drain.cut", listener=self.spec.name, connections=state.count(), requests=len(state.tasks)
             )
@@ -186,6 +185,10 @@ class ListenerServer(Server):
             await asyncio.sleep(0.05)
         if self._sweeper is not None:
             self._sweeper.cancel()
+
+    def _busy(self) -> bool:
+        """Whether a connection is open or a request under way; uvicorn tells nobody when that ends."""
+        return bool(self.server_state.count() or self.server_state.tasks)
 
     async def _accept_rest(self, loop: asyncio.AbstractEventLoop) -> None:
         """Serve the connections that the kernel had taken already, which closing would reset."""
@@ -278,7 +281,7 @@ async def _watch(
     ready: Callable[[], None],
     on_drain: Callable[[], None] | None,
 ) -> None:
-    while not all(server.started for server in servers):  # noqa: ASYNC110 - uvicorn sets a flag only
+    while not all(server.started for server in servers):  # noqa: ASYNC110  # uvicorn sets a flag only
         await asyncio.sleep(0)
     ready()
     await told.wait()

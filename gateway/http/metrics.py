@@ -58,7 +58,7 @@ class Metrics:
         if directory is not None:
             # prometheus_client has no other way to be told where the files lie and what names them.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-            values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
+            values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]  # theirs
                 process_identifier=lambda: slot
             )
         self._requests = Counter(
@@ -128,7 +128,8 @@ class Metrics:
         if self._directory is None:
             return generate_latest(self.registry)
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, path=str(self._directory))  # type: ignore[no-untyped-call]
+        path = str(self._directory)
+        multiprocess.MultiProcessCollector(registry, path=path)  # type: ignore[no-untyped-call]  # theirs
         return generate_latest(registry)
 
     def route(self) -> PathRoute:

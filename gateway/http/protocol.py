@@ -129,7 +129,7 @@ class EdgeProtocol(HttpToolsProtocol):
                 503, "too many connections are open; try again in a few seconds", b"retry-after: 5\r\n"
             )
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio calls it so
         self.connections.discard(self)
         for exchange, _ in self.pipeline:
             exchange.disconnected = True
@@ -141,7 +141,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self.flow.resume_writing()
         self.parser = cast(Any, None)  # its callbacks refer to us: break the circle
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn never keeps its half open
         if self.reading is Reading.LINGERING:
             return False
         if self.cycle is None or self.cycle.response_complete:

@@ -177,7 +177,7 @@ class Supervisor:
         except (ConfigurationError, SecretUnavailable) as error:
             _tell(write_fd, str(error))
             return EXIT_WORKER_FAULT
-        except BaseException as error:  # noqa: BLE001 - the last place of this process: tell the supervisor, then end
+        except BaseException as error:  # noqa: BLE001  # the last place of this process: tell, then end
             traceback.print_exc()
             _tell(write_fd, f"{type(error).__name__}: {error}")
             return EXIT_WORKER_FAULT

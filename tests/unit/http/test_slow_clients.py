@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import time
 from collections import Counter
 
@@ -48,19 +49,21 @@ async def be_slow(
     return began, ended
 
 
-async def slowest_good_answer(port: int, stop: asyncio.Event, context: object = None) -> float:
+async def slowest_good_answer(port: int, stop: asyncio.Event, context: ssl.SSLContext | None = None) -> float:
     """Ask as a good client does, again and again; gives the longest time to an answer."""
     slowest = 0.0
     while not stop.is_set():
         began = time.monotonic()
-        answer = await exchange(port, GET, context=context)  # type: ignore[arg-type]  # None or a context
+        answer = await exchange(port, GET, context=context)
         assert answer.startswith(b"HTTP/1.1 200 ")
         slowest = max(slowest, time.monotonic() - began)
         await asyncio.sleep(0.05)
     return slowest
 
 
-async def attack(port: int, wires: tuple[tuple[bytes, bytes], ...], context: object = None) -> None:
+async def attack(
+    port: int, wires: tuple[tuple[bytes, bytes], ...], context: ssl.SSLContext | None = None
+) -> None:
     """All slow clients at once, a good one beside them."""
     asyncio.get_running_loop().set_debug(False)  # or the clients, on the same loop, are what is slow
     stop = asyncio.Event()
