@@ -244,12 +244,6 @@ class Lab(Section):
 class Limits(Section):
     """Bounds on what clients can make one worker hold."""
 
-    body_bytes: int = Field(
-        default=1024 * 1024,
-        ge=1024,
-        le=64 * 1024 * 1024,
-        description="Largest request body. A front end's own bound may be lower.",
-    )
     connections: int = Field(
         default=4096, ge=1, le=1_000_000, description="Open connections per worker; more get 503."
     )

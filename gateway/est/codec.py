@@ -89,7 +89,7 @@ def decode_enroll_body(body: bytes, *, lenient: bool = False) -> bytes:
 
 
 def encode_enroll_body(csr_der: bytes, columns: int | None = 64) -> bytes:
-    """Write a CSR as an enrolment body, for the client side."""
+    """Write a CSR as an enrolment body: the client side, for tests and an EST server upstream."""
     return encode_base64(csr_der, columns)
 
 
@@ -99,7 +99,7 @@ def encode_certs_only(certificates: Sequence[bytes], columns: int | None = 64) -
 
 
 def decode_certs_only(body: bytes) -> tuple[bytes, ...]:
-    """Give the DER certificates of a base64 certs-only message."""
+    """Give the DER certificates of a base64 certs-only message: the client side, as above."""
     return read_certs_only(decode_base64(body))
 
 
@@ -109,7 +109,7 @@ def encode_csrattrs_body(attributes: CsrAttrs, columns: int | None = 64) -> byte
 
 
 def decode_csrattrs_body(body: bytes) -> CsrAttrs:
-    """Read a base64 CsrAttrs body."""
+    """Read a base64 CsrAttrs body: the client side, as above."""
     return decode_csrattrs(decode_base64(body))
 
 

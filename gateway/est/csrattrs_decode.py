@@ -1,4 +1,5 @@
-"""Read CSR attributes (RFC 7030 section 4.5.2, RFC 9908), for the client side and to check our own answers.
+"""Read CSR attributes (RFC 7030 section 4.5.2, RFC 9908), for the client side: our tests now, an EST server
+upstream later.
 
 Strict DER; the only error raised is MalformedMessage. Attribute values are kept as they are.
 """

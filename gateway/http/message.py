@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -107,4 +107,3 @@ class PathRoute:
 
 
 PathRoutes = tuple[PathRoute, ...]
-Headers = Mapping[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gateway.errors import MalformedMessage
 from gateway.model.enrolment import Extension
 from gateway.pki import der
-from gateway.pki.oids import oid_der, read_oid
+from gateway.pki.oids import read_oid
 
 MAX_EXTENSIONS = 100  # far more than any certificate in use has
 
@@ -48,12 +48,3 @@ def _read_extension(source: bytes, tag: int, _: int, start: int, end: int) -> Ex
     if value_tag != der.OCTET_STRING or value_end != end:
         raise MalformedMessage(f"the extension {oid} must end with its value in one OCTET STRING")
     return Extension(oid, critical, source[value_start:value_end])
-
-
-def extension_der(extension: Extension) -> bytes:
-    """One Extension as DER. Raises ValueError if its OID is none."""
-    return der.sequence(
-        oid_der(extension.oid),
-        b"\x01\x01\xff" if extension.critical else b"",
-        der.tlv(der.OCTET_STRING, extension.value_der),
-    )

@@ -6,7 +6,6 @@ The only module that touches a private key of ours. Does NOT hold keys of client
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 import secrets
 import stat
@@ -138,21 +137,6 @@ def load_signer(path: Path, passphrase: bytes) -> FileSigner:
 def private_key_for_tls(path: Path, passphrase: bytes) -> PrivateKey:
     """The key itself, for OpenSSL's TLS context, which signs on its own. Raises like ``load_signer``."""
     return _load_private_key(path, passphrase)
-
-
-def create_passphrase_file(path: Path) -> bytes:
-    """Write 32 random bytes as one line of base64, mode 0600, and give that line. Keeps an existing file."""
-    with contextlib.suppress(Conflict):
-        _write_new(path, base64.b64encode(secrets.token_bytes(32)) + b"\n")
-    return read_passphrase(path)
-
-
-def read_passphrase(path: Path) -> bytes:
-    """The passphrase in a file, without the end of its line. Raises SecretUnavailable."""
-    passphrase = _read_private(path, "the passphrase file").rstrip(b"\r\n")
-    if not passphrase:
-        raise SecretUnavailable(f"{path}: the passphrase file is empty; restore it from the backup")
-    return passphrase
 
 
 def _signing(private_key: PrivateKey) -> tuple[Callable[[bytes], bytes], bytes, bool]:

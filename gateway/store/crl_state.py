@@ -12,7 +12,7 @@ from gateway.store.columns import optional_time
 from gateway.store.schema import CRL_STATE
 from gateway.store.statement import Statement
 from gateway.store.unit import Unit
-from gateway.store.upsert import insert_or_keep, insert_or_update
+from gateway.store.upsert import insert_or_update
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,6 @@ class CrlState:
     def stale(self) -> bool:
         """Whether a revocation came after the CRL was built, or there is none."""
         return self.crl_der is None or self.built_count != self.revocation_count
-
-
-def ensure(unit: Unit, issuer_key_sha256: str) -> None:
-    """Add the row of an issuer unless it is there."""
-    unit.move(_KEEP, _first_row(issuer_key_sha256, revocation_count=0))
 
 
 def bump(unit: Unit, issuer_key_sha256: str) -> None:
@@ -99,7 +94,6 @@ def _first_row(issuer_key_sha256: str, revocation_count: int) -> dict[str, int |
     }
 
 
-_KEEP = insert_or_keep(CRL_STATE)
 _BUMP = insert_or_update(
     CRL_STATE, "issuer_key_sha256", "SET revocation_count = crl_state.revocation_count + 1"
 )

@@ -17,10 +17,8 @@ from gateway.errors import ConfigurationError, Conflict, MalformedMessage, Secre
 from gateway.pki.keyfile import (
     KeyKind,
     create_key,
-    create_passphrase_file,
     load_signer,
     private_key_for_tls,
-    read_passphrase,
 )
 from gateway.pki.keys import load
 
@@ -220,19 +218,3 @@ def test_signer_shows_neither_key_nor_passphrase_and_is_never_pickled(tmp_path: 
     assert repr(signer) == f"FileSigner(EC P-256, '{tmp_path / 'key.pem'}')"
     with pytest.raises(TypeError):
         pickle.dumps(signer)
-
-
-def test_passphrase_file_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "passphrase"
-    made = create_passphrase_file(path)
-    assert len(made) == 44  # 32 octets in base64
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert create_passphrase_file(path) == made
-    assert read_passphrase(path) == made
-
-
-def test_empty_passphrase_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "passphrase"
-    path.touch(0o600)
-    with pytest.raises(SecretUnavailable, match="empty"):
-        read_passphrase(path)

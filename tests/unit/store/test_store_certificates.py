@@ -246,7 +246,6 @@ def test_crl_is_stored_once_per_number_and_stale_after_the_next_revocation(store
         commit(store, build(empty))
     bumping = Unit()
     crl_state.bump(bumping, ISSUER_KEY)
-    crl_state.ensure(bumping, ISSUER_KEY)
     commit(store, bumping)
     assert state().stale
     commit(store, build(state()))
