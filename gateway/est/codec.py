@@ -30,7 +30,6 @@ _PEM_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _PEM_CONTENTS = {"CERTIFICATE": "a certificate", "PKCS7": "a PKCS #7 message"}
 # curl sends the word itself where the @ before a file's name was forgotten
 _FILE_NAME = re.compile(rb"@?[\w~./-]{1,200}\.[A-Za-z][A-Za-z0-9]{1,7}")
-_MAX_PREAMBLE = 256
 _DER_SEQUENCE = 0x30
 
 
@@ -68,9 +67,7 @@ def decode_enroll_body(body: bytes, *, lenient: bool = False) -> bytes:
                 "the body is empty; a base64 PKCS#10 request belongs there", code=ReasonCode.MESSAGE_EMPTY
             )
         case BodyForm.PEM:
-            if lenient:
-                return _pem_csr(body)
-            raise _pem_refused(body)
+            return _from_pem(body, lenient=lenient)
         case BodyForm.DER:
             if lenient:
                 return body
@@ -79,13 +76,14 @@ def decode_enroll_body(body: bytes, *, lenient: bool = False) -> bytes:
                 code=ReasonCode.MESSAGE_BASE64,
             )
         case BodyForm.BASE64:
-            _refuse_file_name(body)
-            csr_der = decode_base64(body)
-            if csr_der.startswith(_PEM_BEGIN):
-                if lenient:
-                    return _pem_csr(csr_der)
-                raise _pem_refused(csr_der)
-            return csr_der
+            try:
+                csr_der = decode_base64(body)
+            except MalformedMessage:
+                _refuse_file_name(body)
+                if _PEM_LABEL.search(body):  # behind explaining text, as `openssl req -text` writes it
+                    return _from_pem(body, lenient=lenient)
+                raise
+            return _from_pem(csr_der, lenient=lenient) if csr_der.startswith(_PEM_BEGIN) else csr_der
 
 
 def encode_enroll_body(csr_der: bytes, columns: int | None = 64) -> bytes:
@@ -154,6 +152,12 @@ def _refuse_file_name(body: bytes) -> None:
         )
 
 
+def _from_pem(text: bytes, *, lenient: bool) -> bytes:
+    if lenient:
+        return _pem_csr(text)
+    raise _pem_refused(text)
+
+
 def _pem_refused(text: bytes) -> MalformedMessage:
     other = _other_pem(text)
     if other:
@@ -167,7 +171,7 @@ def _pem_refused(text: bytes) -> MalformedMessage:
 
 def _other_pem(text: bytes) -> str:
     """What a PEM text holds if its first block is no request, else nothing."""
-    found = _PEM_LABEL.match(text[:_MAX_PREAMBLE].lstrip(_WHITE_SPACE))
+    found = _PEM_LABEL.search(text)
     label = found[1].decode() if found is not None else "CERTIFICATE REQUEST"
     if label.endswith("CERTIFICATE REQUEST"):
         return ""

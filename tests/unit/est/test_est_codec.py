@@ -86,10 +86,22 @@ def test_lenient_pem_without_exactly_one_request_is_refused(body: bytes) -> None
 )
 def test_pem_of_another_kind_is_refused_by_its_name(label: str, what: str, lenient: bool) -> None:
     body = pki.pem(label, CSR)
-    for sent in (body, base64.b64encode(body), b"\r\n" + body.replace(b"\n", b"")):
+    for sent in (
+        body,
+        b"subject=CN = a.test\n\n" + body,
+        base64.b64encode(body),
+        b"\r\n" + body.replace(b"\n", b""),
+    ):
         with pytest.raises(MalformedMessage, match=f"this is {what}.*BEGIN CERTIFICATE REQUEST") as refused:
             codec.decode_enroll_body(sent, lenient=lenient)
         assert refused.value.code is ReasonCode.MESSAGE_PEM
+
+
+def test_pem_request_behind_its_text_is_taken_only_when_lenient() -> None:
+    body = b"Certificate Request:\n    Data:\n" + pki.pem("CERTIFICATE REQUEST", CSR)
+    with pytest.raises(MalformedMessage, match="the body is PEM; send only the base64"):
+        codec.decode_enroll_body(body)
+    assert codec.decode_enroll_body(body, lenient=True) == CSR
 
 
 @pytest.mark.parametrize("name", [b"device-1.p10", b"@/tmp/x_y.csr", b"~/lab/dev.pem\n", b"a.b64"])
