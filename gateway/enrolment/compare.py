@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import lru_cache
+from itertools import pairwise
 
+from gateway.enrolment.backends import issuer_of
 from gateway.errors import MalformedMessage
 from gateway.model.enrolment import CertificatePlan
+from gateway.pki import oids
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
+from gateway.pki.issued_by import verify_issued_by
 from gateway.pki.names import names_match, san_sets_match
 
 CLOCK_TOLERANCE = timedelta(minutes=10)
 MAX_CHAIN = 10
 MAX_CHAIN_BYTES = 128 * 1024
+_COMPARED = frozenset(
+    {oids.BASIC_CONSTRAINTS, oids.SUBJECT_ALT_NAME, oids.KEY_USAGE, oids.EXTENDED_KEY_USAGE}
+)
 
 
 def differences(
@@ -20,7 +27,8 @@ def differences(
 ) -> tuple[str, ...]:
     """Name everything in which the certificate goes beyond or beside the plan; empty if it keeps to it.
 
-    A foreign CA may shorten the validity, never lengthen it, and may add non-critical extensions of its own.
+    It may be valid for a shorter time than planned, never longer. Enough for a CA in this process, which
+    signs the plan itself; of every other one ``foreign_differences`` asks more.
     """
     found: list[str] = []
     if issued.spki_der != plan.spki_der:
@@ -43,21 +51,62 @@ def differences(
     return tuple(found)
 
 
+def foreign_differences(
+    plan: CertificatePlan, issued: ParsedCertificate, chain_der: tuple[bytes, ...]
+) -> tuple[str, ...]:
+    """As ``differences``, and whether the chain's first CA really signed it, as each CA the one before it.
+
+    Every planned extension must be there as planned. The CA may add extensions of its own, if not critical.
+    """
+    found = [*differences(plan, issued, chain_der)]
+    found.extend(
+        f"the extension {extension.oid} is not there as it was decided"
+        for extension in plan.extensions
+        if extension not in issued.extensions
+    )
+    planned = {extension.oid for extension in plan.extensions} | _COMPARED
+    if not plan.key_usage:
+        planned.discard(oids.KEY_USAGE)
+    found.extend(
+        f"it has a critical extension {extension.oid} that was not decided on"
+        for extension in issued.extensions
+        if extension.critical and extension.oid not in planned
+    )
+    if not found:
+        fault = signature_fault(issued, chain_der)
+        found.extend([fault] if fault else [])
+    return tuple(found)
+
+
+def signature_fault(issued: ParsedCertificate, chain_der: tuple[bytes, ...]) -> str:
+    """Why the certificate is not one of this chain, or nothing. Dates are not looked at."""
+    try:
+        verify_issued_by(issued, issuer_of(chain_der).certificate)
+    except MalformedMessage as error:
+        return str(error)
+    return _chain_fault(chain_der)
+
+
 def _chain_differences(issued: ParsedCertificate, chain_der: tuple[bytes, ...]) -> list[str]:
     if not chain_der:
         return ["the CA gave no certificate of its issuer"]
     if len(chain_der) > MAX_CHAIN or sum(map(len, chain_der)) > MAX_CHAIN_BYTES:
         return [f"the CA gave a chain of {len(chain_der)} certificates; at most {MAX_CHAIN} are taken"]
     try:
-        issuer_name_der, issuer_text = _issuer_name(chain_der[0])
+        issuer = issuer_of(chain_der).certificate
     except MalformedMessage as error:
         return [f"the CA's own certificate cannot be read: {error}"]
-    if issuer_name_der != issued.issuer_der:
-        return [f"its issuer {issued.issuer} is not the CA {issuer_text}"]
+    if issuer.subject_der != issued.issuer_der:
+        return [f"its issuer {issued.issuer} is not the CA {issuer.subject}"]
     return []
 
 
-@lru_cache(maxsize=64)  # the same few CA certificates come with every answer
-def _issuer_name(certificate_der: bytes) -> tuple[bytes, str]:
-    issuer = parse_certificate(certificate_der)
-    return issuer.subject_der, str(issuer.subject)
+@lru_cache(maxsize=64)  # the same few chains come with every answer
+def _chain_fault(chain_der: tuple[bytes, ...]) -> str:
+    try:
+        chain = [parse_certificate(certificate_der) for certificate_der in chain_der]
+        for lower, upper in pairwise(chain):
+            verify_issued_by(lower, upper)
+    except MalformedMessage as error:
+        return f"the CA's own chain does not hold: {error}"
+    return ""

@@ -7,8 +7,8 @@ from datetime import datetime
 from gateway.clock import to_epoch_s
 from gateway.enrolment import record
 from gateway.enrolment.approval import SYSTEM, expired_reason, overdue, refuse_waiting
+from gateway.enrolment.closing import in_doubt
 from gateway.enrolment.gather import Earlier, answers
-from gateway.enrolment.settle import in_doubt
 from gateway.errors import Conflict
 from gateway.model.ids import RequestId
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable

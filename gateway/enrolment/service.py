@@ -20,11 +20,12 @@ from gateway.enrolment import record
 from gateway.enrolment.approval import EXPIRE_JOB
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import ActiveBundle
+from gateway.enrolment.closing import Work
 from gateway.enrolment.gather import Earlier, Gathered, find_earlier, gather
 from gateway.enrolment.plan_json import plan_to_json
 from gateway.enrolment.record import Judged
 from gateway.enrolment.repeat import answer_again, under_work
-from gateway.enrolment.settle import Settlement, Work
+from gateway.enrolment.settle import Settlement
 from gateway.errors import BackendUnavailable, Conflict, MalformedMessage
 from gateway.model.decision import Allow, Deny
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation

@@ -10,8 +10,10 @@ from ca_backend.api import CanRevoke
 from gateway.clock import Clock, to_epoch_s
 from gateway.enrolment.approval import APPROVED_JOB, EXPIRE_JOB, SYSTEM, expired_reason, refuse_waiting
 from gateway.enrolment.backends import BackendSet
+from gateway.enrolment.calls import call
+from gateway.enrolment.closing import SETTLE_JOB
 from gateway.enrolment.revocation import REVOKE_JOB
-from gateway.enrolment.settle import SETTLE_JOB, Settlement
+from gateway.enrolment.settle import Settlement
 from gateway.enrolment.states import CLOSED
 from gateway.jobs.runner import Handler
 from gateway.model.certificate import RevocationReason
@@ -76,7 +78,8 @@ class EnrolmentJobs:
         """Tell the CA of a revocation that our record already shows."""
         backend = self._backends.get(str(job.args["backend"]))
         if isinstance(backend, CanRevoke):
-            await backend.revoke(int(str(job.args["serial"]), 16), RevocationReason(str(job.args["reason"])))
+            serial, reason = int(str(job.args["serial"]), 16), RevocationReason(str(job.args["reason"]))
+            await call(backend, "revoke", backend.revoke(serial, reason))
         return None
 
     async def sweep(self) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from gateway.enrolment.approval import approve
-from gateway.enrolment.settle import SETTLE_JOB
+from gateway.enrolment.closing import SETTLE_JOB
 from gateway.errors import BackendUnavailable
 from gateway.model.outcome import Pending, State, Unavailable
 from gateway.store import jobs
