@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import uvloop
 
 from gateway import __version__, quickstart
 from gateway.composition.addresses import Addresses, listener_specs, settle_addresses
 from gateway.composition.policies import PolicyFiles, are_packaged
-from gateway.composition.preparation import Prepared, prepare_in_child
+from gateway.composition.preparation import Preparation, Prepared
 from gateway.composition.tls_identity import TlsIdentity
-from gateway.composition.worker import Worker
 from gateway.config import Config
 from gateway.datadir import DataDirectory, prepare, supervisor_lock
 from gateway.http.listener import ListenerSpec
@@ -20,6 +23,9 @@ from gateway.http.log import configure_logging
 from gateway.http.metrics import clear_metrics_directory
 from gateway.http.supervisor import Supervisor
 from gateway.plugins import load_plugins
+
+if TYPE_CHECKING:
+    from gateway.composition.worker import Worker
 
 
 def run(config: Config) -> int:
@@ -35,13 +41,13 @@ def run(config: Config) -> int:
         identity = TlsIdentity(config, data)
         specs = listener_specs(config, addresses, identity.load)
         listening = _bind_all(specs)
-        prepared = prepare_in_child(config, data, addresses, plugins, policies)
+        preparation = Preparation(config, data, addresses, plugins, policies)
+        worker_class = _import_worker()  # while the child prepares
+        prepared = preparation.result()
         clear_metrics_directory(data.metrics)
 
         def work(slot: int, ready: Callable[[], None]) -> int:
-            import uvloop
-
-            worker = Worker(slot, config, data, addresses, plugins, policies)
+            worker = worker_class(slot, config, data, addresses, plugins, policies)
             uvloop.run(worker.run(listening, ready))
             return 0
 
@@ -55,6 +61,17 @@ def run(config: Config) -> int:
             return supervisor.run()
         finally:
             quickstart.remove(data.quickstart_file)
+
+
+def _import_worker() -> type[Worker]:
+    """What only workers need: imported once, before they are forked, and then left alone by the collector."""
+    gc.disable()  # imports leave no garbage; looking for it takes a tenth of a second
+    from gateway.composition.worker import Worker
+
+    gc.enable()
+    gc.collect()
+    gc.freeze()  # so that the supervisor's own visit before each fork has little to look at
+    return Worker
 
 
 def _bind_all(specs: Sequence[ListenerSpec]) -> list[tuple[ListenerSpec, socket.socket]]:

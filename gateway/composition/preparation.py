@@ -8,8 +8,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import NoReturn
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -51,40 +52,53 @@ class Prepared:
     est_demo: bool
 
 
-def prepare_in_child(
-    config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins, policies: Policies
-) -> Prepared:
-    """Run ``_prepare`` in a child process and take its result. Raises ConfigurationError with its words."""
-    read_fd, write_fd = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
-        os.close(read_fd)
-        code = EXIT_REFUSED
-        try:
-            said: dict[str, object] = {
-                "prepared": asdict(_prepare(config, data, addresses, plugins, policies))
-            }
-            code = 0
-        except GatewayError as error:
-            detail = f" ({error.detail})" if error.detail else ""
-            said = {"error": f"{error}{detail}"}
-        except BaseException as error:  # noqa: BLE001 - the last place of this process
-            import traceback
+class Preparation:
+    """Prepares in a child process, which begins with this object; meanwhile the supervisor can do its own."""
 
-            traceback.print_exc()
-            said = {"error": f"{type(error).__name__}: {error}"}
-        os.write(write_fd, json.dumps(said).encode())
-        os._exit(code)
-    os.close(write_fd)
-    with os.fdopen(read_fd, "rb") as stream:
-        text = stream.read()
-    os.waitpid(pid, 0)
-    result = json.loads(text or b'{"error": "the preparation was ended by a signal"}')
-    if "error" in result:
-        raise ConfigurationError(result["error"])
-    return Prepared(**result["prepared"])
+    def __init__(
+        self,
+        config: Config,
+        data: DataDirectory,
+        addresses: Addresses,
+        plugins: Plugins,
+        policies: Policies,
+    ) -> None:
+        self._read_fd, write_fd = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._read_fd)
+            _tell(write_fd, lambda: _prepare(config, data, addresses, plugins, policies))
+        os.close(write_fd)
+
+    def result(self) -> Prepared:
+        """Wait for the child's. Raises ConfigurationError with its words."""
+        with os.fdopen(self._read_fd, "rb") as stream:
+            text = stream.read()
+        os.waitpid(self._pid, 0)
+        result = json.loads(text or b'{"error": "the preparation was ended by a signal"}')
+        if "error" in result:
+            raise ConfigurationError(result["error"])
+        return Prepared(**result["prepared"])
+
+
+def _tell(write_fd: int, prepare: Callable[[], Prepared]) -> NoReturn:
+    """In the child: work, say what came of it, end."""
+    code = EXIT_REFUSED
+    try:
+        said: dict[str, object] = {"prepared": asdict(prepare())}
+        code = 0
+    except GatewayError as error:
+        detail = f" ({error.detail})" if error.detail else ""
+        said = {"error": f"{error}{detail}"}
+    except BaseException as error:  # noqa: BLE001 - the last place of this process
+        import traceback
+
+        traceback.print_exc()
+        said = {"error": f"{type(error).__name__}: {error}"}
+    os.write(write_fd, json.dumps(said).encode())
+    os._exit(code)
 
 
 def _prepare(
