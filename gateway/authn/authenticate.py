@@ -80,7 +80,9 @@ class Authenticator:
         secret = presented.secret.reveal()
         if not await self._secret_matches(row, secret) or row is None:
             self._throttle.failed(presented.user, address)
-            raise CredentialRefused(NO_SUCH_PAIR, detail=f"user {presented.user!r}")
+            shown = repr(presented.user[:100])
+            what = f"no credential has the name {shown}" if row is None else f"wrong secret for {shown}"
+            raise CredentialRefused(NO_SUCH_PAIR, detail=what)
         _check_scope(row, request)
         return VerifiedCredential(
             kind=BASIC,

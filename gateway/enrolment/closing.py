@@ -31,6 +31,9 @@ from gateway.store.unit import Unit
 LOG = logging.getLogger(__name__)
 SETTLE_JOB = "settle"
 IN_DOUBT_RETRY_S = 60
+COMPROMISED_KEY = Reason(
+    ReasonCode.KEY_WEAK, "this key was revoked as compromised; make a new one", "key", rule="compromised-key"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Closing:
                 return await self._pending(work, handle, retry_after_s)
             case CaRefused(code, message):
                 reason = Reason(ReasonCode.BACKEND_REFUSED, "the CA refused this request")
-                return await self._refused(work, reason, ca_code=code, ca_message=message)
+                return await self.refuse(work, reason, ca_code=code, ca_message=message)
             case _:
                 assert_never(answer)
 
@@ -99,7 +102,7 @@ class Closing:
             issued = parse_certificate(answer.certificate_der)
         except MalformedMessage as error:
             reason = Reason(ReasonCode.BACKEND_MISMATCH, "the CA gave something that is no certificate")
-            return await self._refused(work, reason, what=str(error))
+            return await self.refuse(work, reason, what=str(error))
         if self._backends.get(work.backend).signs_in_process:
             found, held = differences(work.plan, issued, answer.chain_der), None
         else:
@@ -188,7 +191,7 @@ class Closing:
         reason = Reason(
             ReasonCode.BACKEND_MISMATCH, "the CA gave a certificate that is not the one decided on; try again"
         )
-        return await self._refused(
+        return await self.refuse(
             replace(work, also=unit), reason, sha256=issued.sha256, differences=list(found)
         )
 
@@ -211,7 +214,7 @@ class Closing:
         await self._store.recorder.commit(unit)
         return Pending(RequestId(row.id), "ca", retry_after_s)
 
-    async def _refused(self, work: Work, reason: Reason, **details: object) -> Outcome:
+    async def refuse(self, work: Work, reason: Reason, **details: object) -> Outcome:
         unit = work.also or Unit()
         decision = {**(work.row.decision or {}), "reasons": record.reasons_json((reason,))}
         row = self.move(

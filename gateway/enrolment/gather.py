@@ -14,6 +14,7 @@ from gateway.enrolment.correlation import correlation_hash
 from gateway.model.certificate import CertificateRecord, CertificateStatus
 from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import BASIC
+from gateway.model.keys import ClientKey
 from gateway.model.outcome import State
 from gateway.store import certificates, credentials, requests
 from gateway.store.requests import RequestRow
@@ -42,12 +43,13 @@ class Gathered:
     earlier: Earlier | None
     renewed: CertificateRecord | None
     same_key: tuple[CertificateRecord, ...] = ()
+    key_compromised: bool = False
 
 
 def gather(
-    connection: Connection, request: EnrolmentRequest, claims: Claims, *, spki_sha256: str | None
+    connection: Connection, request: EnrolmentRequest, claims: Claims, *, with_key_history: bool
 ) -> Gathered:
-    """Read by keys only. ``spki_sha256``: look up earlier certificates of this key too."""
+    """Read by keys only. ``with_key_history``: look up every earlier certificate of the key too."""
     password, certificate = claims.password, claims.certificate
     credential = credentials.by_name(connection, BASIC, password.user) if password is not None else None
     record = None
@@ -61,13 +63,16 @@ def gather(
         parts.append(f"basic:{credential.id}")
     identity = "+".join(parts)
     correlation = correlation_hash(request, identity)
+    key = request.key
+    spki_sha256 = key.public_key.spki_sha256 if isinstance(key, ClientKey) else None
     return Gathered(
         Looked(credential, record),
         identity,
         correlation,
         find_earlier(connection, correlation),
         renewed,
-        certificates.by_spki(connection, spki_sha256) if spki_sha256 else (),
+        certificates.by_spki(connection, spki_sha256) if spki_sha256 and with_key_history else (),
+        spki_sha256 is not None and certificates.key_compromised(connection, spki_sha256),
     )
 
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 from gateway.authn.authenticate import Authenticator, check_new_request
 from gateway.authn.claims import Claims, read_claims
@@ -20,18 +21,17 @@ from gateway.enrolment import record
 from gateway.enrolment.approval import EXPIRE_JOB
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import ActiveBundle
-from gateway.enrolment.closing import Work
+from gateway.enrolment.closing import COMPROMISED_KEY, Work
 from gateway.enrolment.gather import Earlier, Gathered, find_earlier, gather
 from gateway.enrolment.plan_json import plan_to_json
 from gateway.enrolment.record import Judged
 from gateway.enrolment.repeat import answer_again, under_work
 from gateway.enrolment.settle import Settlement
 from gateway.errors import BackendUnavailable, Conflict, MalformedMessage
-from gateway.model.decision import Allow, Deny
+from gateway.model.decision import Allow, Deny, TraceStep
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
-from gateway.model.evidence import CredentialKind, Evidence
+from gateway.model.evidence import BASIC, CredentialKind, Evidence, PresentedPassword
 from gateway.model.ids import EndpointName, ProtocolName, new_id, reason_id
-from gateway.model.keys import ClientKey
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.model.wanted import Wanted
@@ -170,6 +170,9 @@ class EnrolmentService:
 
     async def _decide(self, judged: Judged, bundle: Bundle, selected: Selected, found: Gathered) -> Outcome:
         request = judged.request
+        if found.key_compromised:
+            denied = _denied(bundle, selected, "keys", COMPROMISED_KEY)
+            return await self._refuse(replace(judged, decision=denied), denied.reasons)
         try:
             facts = await self._facts(selected, request, found, judged.evidence)
         except BackendUnavailable as error:
@@ -238,11 +241,27 @@ class EnrolmentService:
         reason = replace(refusal.reason, rule=policy.name, where=policy.authenticate.where)
         if refusal.code is ReasonCode.AUTH_THROTTLED:
             return Unavailable(reason, refusal.retry_after_s, judged.request_id)
-        denied = Deny(policy.name, bundle.sha256, (reason,), selected.trace)
+        detail = refusal.detail
+        if refusal.code is ReasonCode.AUTH_FAILED:
+            detail += await self._revoked_credential(judged.request)
+        denied = _denied(bundle, selected, "authenticate", reason, detail)
         accepts = accepted_kinds(
             bundle, judged.request.protocol, judged.request.endpoint, judged.request.operation
         )
         return await self._refuse(replace(judged, decision=denied), (reason,), accepts)
+
+    async def _revoked_credential(self, request: EnrolmentRequest) -> str:
+        """For the operator: that the user name was once good. Read whatever was wrong, so that the time it
+        takes tells a guesser nothing."""
+        for presented in request.presented:
+            if isinstance(presented, PresentedPassword):
+                look_up = partial(credentials.revoked_by_name, kind=BASIC, name=presented.user)
+                row = await self._store.reader.read(look_up)
+                if row is not None:
+                    return (
+                        f"; credential {row.id} of that name was revoked at {row.revoked_at:%Y-%m-%d %H:%MZ}"
+                    )
+        return ""
 
     async def _refuse(
         self, judged: Judged, reasons: tuple[Reason, ...], accepts: tuple[CredentialKind, ...] = ()
@@ -264,11 +283,9 @@ class EnrolmentService:
         await self._store.recorder.commit(unit)
 
     async def _gather(self, request: EnrolmentRequest, claims: Claims, selected: Selected) -> Gathered:
-        key = request.key
-        wants_history = selected.policy.needs_key_history and isinstance(key, ClientKey)
-        spki_sha256 = key.public_key.spki_sha256 if wants_history and isinstance(key, ClientKey) else None
+        with_key_history = selected.policy.needs_key_history
         return await self._store.reader.read(
-            lambda connection: gather(connection, request, claims, spki_sha256=spki_sha256)
+            lambda connection: gather(connection, request, claims, with_key_history=with_key_history)
         )
 
     async def _facts(
@@ -302,6 +319,13 @@ class EnrolmentService:
         if claims.certificate is None:
             return None
         return await self._trust.get(bundle.trust_stores[claims.certificate.rule.trust])
+
+
+def _denied(bundle: Bundle, selected: Selected, step: str, reason: Reason, detail: str = "") -> Deny:
+    """A refusal before the rules were asked. ``detail`` is for the operator's trace, never for the client."""
+    message = f"{reason.message} ({detail})" if detail else reason.message
+    told = TraceStep(step, reason.rule, "refused", message, reason.where)
+    return Deny(selected.policy.name, bundle.sha256, (reason,), (*selected.trace, told))
 
 
 def _known_to_others(

@@ -15,12 +15,12 @@ from gateway.clock import Clock
 from gateway.enrolment import record
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.calls import CALL_TIMEOUT_S, call
-from gateway.enrolment.closing import SETTLE_JOB, Closing, Work
+from gateway.enrolment.closing import COMPROMISED_KEY, SETTLE_JOB, Closing, Work
 from gateway.enrolment.plan_json import plan_from_json, shifted
 from gateway.errors import BackendInDoubt, BackendUnavailable, RetryLater
 from gateway.model.enrolment import CertificatePlan
 from gateway.model.outcome import Outcome, State
-from gateway.store import jobs, requests
+from gateway.store import certificates, jobs, requests
 from gateway.store.requests import RequestRow
 from gateway.store.store import Store
 from gateway.store.unit import Unit
@@ -69,6 +69,8 @@ class Settlement:
         return None
 
     async def _approved(self, row: RequestRow, plan: CertificatePlan, backend: CaBackend) -> Outcome:
+        if await self._key_compromised(row):
+            return await self._closing.refuse(Work(row, plan, stored=True), COMPROMISED_KEY)
         waited_s = int((self._clock.now() - row.received_at).total_seconds())
         issuer = await self._backends.issuer(row.backend or "", row.profile)
         plan = shifted(plan, waited_s, issuer.not_after)
@@ -79,6 +81,13 @@ class Settlement:
         row = self._closing.move(unit, work, State.SUBMITTING)
         await self._store.recorder.commit(unit)
         return await self._send(Work(row, plan, stored=True), backend, again=False)
+
+    async def _key_compromised(self, row: RequestRow) -> bool:
+        """Whether the key was revoked as compromised while the request waited for people."""
+        spki_sha256 = row.spki_sha256
+        return spki_sha256 is not None and await self._store.reader.read(
+            lambda connection: certificates.key_compromised(connection, spki_sha256)
+        )
 
     async def _send(self, work: Work, backend: CaBackend, *, again: bool) -> Outcome:
         """Send the order. ``again``: it may have been sent before; the retry class decides."""

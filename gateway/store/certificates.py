@@ -116,6 +116,11 @@ def by_spki(connection: Connection, spki_sha256: str) -> tuple[CertificateRecord
     return tuple(_record(row) for row in _BY_SPKI.all(connection, spki_sha256=spki_sha256))
 
 
+def key_compromised(connection: Connection, spki_sha256: str) -> bool:
+    """Whether any certificate of this public key was revoked for keyCompromise (RFC 5280 section 5.3.1)."""
+    return _COMPROMISED.first(connection, spki_sha256=spki_sha256) is not None
+
+
 def status(connection: Connection, sha256: str) -> CertificateStatus | None:
     """Only the status, for a look at every request; None for what we did not issue."""
     row = _STATUS.first(connection, sha256=sha256)
@@ -220,6 +225,15 @@ _BY_SPKI = Statement(
     select(*_COLUMNS)
     .where(CERTIFICATE.c.spki_sha256 == bindparam("spki_sha256"))
     .order_by(CERTIFICATE.c.pk.desc()),
+    ("spki_sha256",),
+)
+_COMPROMISED = Statement(
+    select(CERTIFICATE.c.pk)
+    .where(
+        CERTIFICATE.c.spki_sha256 == bindparam("spki_sha256"),
+        CERTIFICATE.c.revocation_reason == text(f"'{RevocationReason.KEY_COMPROMISE.value}'"),
+    )
+    .limit(1),
     ("spki_sha256",),
 )
 _STATUS = Statement(

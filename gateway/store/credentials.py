@@ -93,6 +93,14 @@ def by_name(connection: Connection, kind: str, name: str) -> CredentialRow | Non
     return None if row is None else _row(row)
 
 
+def revoked_by_name(connection: Connection, kind: str, name: str) -> CredentialRow | None:
+    """The revoked credential of this kind and name, the newest of several."""
+    if "\x00" in name:
+        return None
+    row = _REVOKED_BY_NAME.first(connection, kind=kind, name=name)
+    return None if row is None else _row(row)
+
+
 def get(connection: Connection, credential_id: str) -> CredentialRow | None:
     row = _BY_ID.first(connection, credential_id=credential_id)
     return None if row is None else _row(row)
@@ -133,6 +141,17 @@ _BY_NAME = Statement(
         CREDENTIAL.c.name == bindparam("name"),
         CREDENTIAL.c.revoked_at.is_(None),
     ),
+    ("kind", "name"),
+)
+_REVOKED_BY_NAME = Statement(
+    select(*_COLUMNS)
+    .where(
+        CREDENTIAL.c.kind == bindparam("kind"),
+        CREDENTIAL.c.name == bindparam("name"),
+        CREDENTIAL.c.revoked_at.is_not(None),
+    )
+    .order_by(CREDENTIAL.c.pk.desc())
+    .limit(1),
     ("kind", "name"),
 )
 _BY_ID = Statement(select(*_COLUMNS).where(CREDENTIAL.c.id == bindparam("credential_id")), ("credential_id",))

@@ -250,3 +250,14 @@ def test_many_wrong_passwords_are_slowed_down_but_the_right_one_is_heard(start_g
     assert set(statuses) <= {401, 429}
     assert 429 in statuses
     assert common_name(issued(_try(client)))
+
+
+def test_key_revoked_as_compromised_is_never_certified_again(client: EstClient, gateway: Gateway) -> None:
+    device = enroll_device(client, host := device_name())
+    gateway.cli("cert", "revoke", f"{device.certificate.serial_number:x}", "--reason", "keyCompromise")
+    other = gateway.cli_json("credential", "add", "--user", device_name("user"))
+    for who in (client, client.having(user=other["user"], password=other["secret"])):
+        for name in (host, device_name()):
+            answer = who.simple_enroll(pki.device_csr(device.private_key, name))
+            refused(answer, 400, "key.weak")
+            assert "make a new one" in answer.text
