@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from gateway.authn.claims import ClaimedCertificate, Claims
 from gateway.authn.refusal import CredentialRefused
 from gateway.authn.secrets import PasswordMemory, is_machine_verifier, machine_secret_matches
 from gateway.authn.throttle import FailureThrottle
 from gateway.authn.trust import TrustStore
+from gateway.errors import Overloaded
 from gateway.model.certificate import CertificateRecord, CertificateStatus
 from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import BASIC, Evidence, PresentedPassword, VerifiedCredential
@@ -22,6 +25,8 @@ from gateway.model.reasons import ReasonCode
 from gateway.pki.chain import UntrustedCertificate, verify_client_chain
 from gateway.store.credentials import CredentialRow
 
+MAX_AT_ONCE = 2  # password verifications; each takes 64 MiB
+MAX_WAITING = 40  # a second and more of work
 NO_SUCH_PAIR = "the user name or the secret is wrong"
 
 
@@ -40,6 +45,9 @@ class Authenticator:
         self._server_key = server_key
         self._throttle = FailureThrottle(monotonic)
         self._memory = PasswordMemory(monotonic)
+        # Its threads start at the first password, so that none exists before the fork.
+        self._verifiers = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="pkigate-password")
+        self._verifying: dict[bytes, asyncio.Future[bool]] = {}
 
     async def verify(
         self,
@@ -70,16 +78,14 @@ class Authenticator:
         request: EnrolmentRequest,
     ) -> VerifiedCredential:
         address = request.remote.address
-        wait_s = self._throttle.retry_after_s(presented.user, address)
+        wait_s = self._throttle.charge(presented.user, address)
         if wait_s:
             raise CredentialRefused(
                 f"too many failed attempts for this user or address; wait {wait_s} seconds",
                 code=ReasonCode.AUTH_THROTTLED,
                 retry_after_s=wait_s,
             )
-        secret = presented.secret.reveal()
-        if not await self._secret_matches(row, secret) or row is None:
-            self._throttle.failed(presented.user, address)
+        if not await self._secret_matches(presented, row, address) or row is None:
             shown = repr(presented.user[:100])
             what = f"no credential has the name {shown}" if row is None else f"wrong secret for {shown}"
             raise CredentialRefused(NO_SUCH_PAIR, detail=what)
@@ -93,17 +99,43 @@ class Authenticator:
             counted=row.uses_left is not None,
         )
 
-    async def _secret_matches(self, row: CredentialRow | None, secret: bytes) -> bool:
-        verifier = row.verifier if row is not None else None
+    async def _secret_matches(
+        self, presented: PresentedPassword, row: CredentialRow | None, address: str
+    ) -> bool:
+        """Whether the secret is right. The attempt, charged before, is given back unless the guess was wrong.
+
+        Raises Overloaded.
+        """
+        secret, verifier = presented.secret.reveal(), row.verifier if row is not None else None
         if verifier is None or is_machine_verifier(verifier):
-            return machine_secret_matches(self._server_key, verifier, secret)
-        if self._memory.remembers(verifier, secret):
-            return True
-        # argon2id takes some 50 ms and 64 MiB: never on the event loop.
-        if not await asyncio.to_thread(self._memory.verify, verifier, secret):
-            return False
-        self._memory.remember(verifier, secret)
-        return True
+            matches = machine_secret_matches(self._server_key, verifier, secret)
+        elif self._memory.remembers(verifier, secret):
+            matches = True
+        else:
+            entry = self._memory.entry(verifier, secret)
+            running = self._verifying.get(entry)
+            if running is not None:
+                # The same guess at the same time is one guess.
+                self._throttle.give_back(presented.user, address)
+                return await asyncio.shield(running)
+            if len(self._verifying) >= MAX_WAITING:
+                self._throttle.give_back(presented.user, address)
+                raise Overloaded("too many passwords wait for verification", retry_after_s=2)
+            running = asyncio.ensure_future(self._verify_human(verifier, secret))
+            self._verifying[entry] = running
+            running.add_done_callback(lambda _: self._verifying.pop(entry, None))
+            matches = await asyncio.shield(running)
+        if matches:
+            self._throttle.give_back(presented.user, address)
+        return matches
+
+    async def _verify_human(self, verifier: str, secret: bytes) -> bool:
+        # argon2id takes some 50 ms and 64 MiB: never on the event loop, and few at once.
+        verify = partial(self._memory.verify, verifier, secret)
+        matches = await asyncio.get_running_loop().run_in_executor(self._verifiers, verify)
+        if matches:
+            self._memory.remember(verifier, secret)
+        return matches
 
 
 def check_new_request(claims: Claims, looked: Looked, now: datetime) -> None:

@@ -79,7 +79,7 @@ class PasswordMemory:
         self._hasher = hasher or PasswordHasher()
 
     def remembers(self, verifier: str, password: bytes) -> bool:
-        entry = self._entry(verifier, password)
+        entry = self.entry(verifier, password)
         until = self._until.get(entry)
         if until is None:
             return False
@@ -99,10 +99,11 @@ class PasswordMemory:
         return True
 
     def remember(self, verifier: str, password: bytes) -> None:
-        self._until[self._entry(verifier, password)] = self._monotonic() + self._lifetime_s
+        self._until[self.entry(verifier, password)] = self._monotonic() + self._lifetime_s
         while len(self._until) > self._size:
             self._until.popitem(last=False)
 
-    def _entry(self, verifier: str, password: bytes) -> bytes:
+    def entry(self, verifier: str, password: bytes) -> bytes:
+        """Names this password for this verifier, and says nothing of it."""
         stored = hashlib.sha256(verifier.encode()).digest()
         return hmac.digest(self._key, stored + password[: MAX_SECRET_BYTES + 1], "sha256")

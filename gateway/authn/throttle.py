@@ -6,9 +6,11 @@ the process's memory and are bounded in number; the counters of several workers 
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,20 @@ class Allowance:
 PER_USER_AND_ADDRESS = Allowance(burst=10, per_s=10 / 60)
 PER_USER = Allowance(burst=100, per_s=100 / 60)
 PER_ADDRESS = Allowance(burst=100, per_s=1.0)
+
+
+@lru_cache(maxsize=4096)
+def source_of(address: str) -> str:
+    """The key of a source address: of IPv6 the /64, since that is what one host or site is given."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
 
 
 class TokenBuckets:
@@ -44,6 +60,14 @@ class TokenBuckets:
         while len(self._levels) > self._size:
             self._levels.popitem(last=False)
 
+    def give_back(self, key: str) -> None:
+        """Undo one ``take``; a bucket that is full again is forgotten."""
+        level = self._level(key) + 1
+        if level >= self._allowance.burst:
+            self._levels.pop(key, None)
+        else:
+            self._levels[key] = (level, self._monotonic())
+
     def _level(self, key: str) -> float:
         known = self._levels.get(key)
         if known is None:
@@ -53,26 +77,33 @@ class TokenBuckets:
 
 
 class FailureThrottle:
-    """Asks three buckets before a secret is looked at, charges them after a failure."""
+    """Charges three buckets before a secret is looked at, and gives back after a success.
+
+    So attempts that run at the same time count against each other.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._pair = TokenBuckets(monotonic, PER_USER_AND_ADDRESS)
         self._user = TokenBuckets(monotonic, PER_USER)
         self._address = TokenBuckets(monotonic, PER_ADDRESS)
 
-    def retry_after_s(self, user: str, address: str) -> int:
-        name = _canonical(user)
-        return max(
-            self._pair.retry_after_s(f"{name}\n{address}"),
-            self._user.retry_after_s(name),
-            self._address.retry_after_s(address),
-        )
+    def charge(self, user: str, address: str) -> int:
+        """Take one attempt, and 0; or take nothing and tell the whole seconds to wait."""
+        buckets = self._buckets(user, address)
+        wait_s = max(bucket.retry_after_s(key) for bucket, key in buckets)
+        if not wait_s:
+            for bucket, key in buckets:
+                bucket.take(key)
+        return wait_s
 
-    def failed(self, user: str, address: str) -> None:
-        name = _canonical(user)
-        self._pair.take(f"{name}\n{address}")
-        self._user.take(name)
-        self._address.take(address)
+    def give_back(self, user: str, address: str) -> None:
+        """The attempt was a success, or was none."""
+        for bucket, key in self._buckets(user, address):
+            bucket.give_back(key)
+
+    def _buckets(self, user: str, address: str) -> tuple[tuple[TokenBuckets, str], ...]:
+        name, source = _canonical(user), source_of(address)
+        return ((self._pair, f"{name}\n{source}"), (self._user, name), (self._address, source))
 
 
 def _canonical(user: str) -> str:
