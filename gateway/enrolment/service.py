@@ -14,7 +14,7 @@ from functools import partial
 from gateway.authn.authenticate import Authenticator, check_new_request
 from gateway.authn.claims import Claims, read_claims
 from gateway.authn.refusal import CredentialRefused
-from gateway.authn.throttle import Allowance, TokenBuckets
+from gateway.authn.throttle import Allowance, TokenBuckets, source_of
 from gateway.authn.trust import TrustStore, TrustStores
 from gateway.clock import Clock
 from gateway.enrolment import record
@@ -116,9 +116,9 @@ class EnrolmentService:
             remote=record.remote_json(bad.remote),
             decision={"verdict": "refused", "reasons": record.reasons_json((bad.reason,))},
         )
-        await self._record_refusal(row, (bad.reason,), bad.remote.address)
+        recorded = await self._record_refusal(row, (bad.reason,), bad.remote.address)
         self._observe(bad.protocol, "refused", bad.reason.code)
-        return Refused(request_id, (bad.reason,))
+        return Refused(request_id if recorded else None, (bad.reason,))
 
     def accepted_credentials(
         self, protocol: ProtocolName, endpoint: EndpointName, operation: Operation
@@ -186,7 +186,7 @@ class EnrolmentService:
                 return await self._park(judged, decision, found.earlier)
             return await self._issue(judged, decision, found.earlier)
         except BackendUnavailable as error:
-            return Unavailable(error.reason, error.retry_after_s, judged.request_id)
+            return Unavailable(error.reason, error.retry_after_s)
         except Conflict:
             # The same request came twice at once, or a one-time credential was just used up.
             return await self._winner(judged)
@@ -240,7 +240,7 @@ class EnrolmentService:
         policy = selected.policy
         reason = replace(refusal.reason, rule=policy.name, where=policy.authenticate.where)
         if refusal.code is ReasonCode.AUTH_THROTTLED:
-            return Unavailable(reason, refusal.retry_after_s, judged.request_id)
+            return Unavailable(reason, refusal.retry_after_s)
         detail = refusal.detail
         if refusal.code is ReasonCode.AUTH_FAILED:
             detail += await self._revoked_credential(judged.request)
@@ -267,20 +267,24 @@ class EnrolmentService:
         self, judged: Judged, reasons: tuple[Reason, ...], accepts: tuple[CredentialKind, ...] = ()
     ) -> Refused:
         # A first try without credentials is how libest asks for the challenge: counted, not recorded.
-        if not (judged.request.presented == () and reasons[0].code is ReasonCode.AUTH_MISSING):
-            row = record.refused_row(judged, reasons)
-            await self._record_refusal(row, reasons, judged.request.remote.address)
-        return Refused(judged.request_id, reasons, accepts)
+        if judged.request.presented == () and reasons[0].code is ReasonCode.AUTH_MISSING:
+            return Refused(None, reasons, accepts)
+        row = record.refused_row(judged, reasons)
+        recorded = await self._record_refusal(row, reasons, judged.request.remote.address)
+        return Refused(judged.request_id if recorded else None, reasons, accepts)
 
-    async def _record_refusal(self, row: RequestRow, reasons: tuple[Reason, ...], address: str) -> None:
-        if self._refusals.retry_after_s(address):
+    async def _record_refusal(self, row: RequestRow, reasons: tuple[Reason, ...], address: str) -> bool:
+        """Write a refusal down; False beyond the bound of its source address."""
+        source = source_of(address)
+        if self._refusals.retry_after_s(source):
             LOG.warning("refusal.not-recorded address %s: %s", address, reasons[0].code)
-            return
-        self._refusals.take(address)
+            return False
+        self._refusals.take(source)
         unit = Unit()
         requests.insert(unit, row)
         unit.audit(record.refusal_event(row, reasons))
         await self._store.recorder.commit(unit)
+        return True
 
     async def _gather(self, request: EnrolmentRequest, claims: Claims, selected: Selected) -> Gathered:
         with_key_history = selected.policy.needs_key_history

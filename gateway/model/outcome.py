@@ -45,9 +45,12 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Never with this content. ``accepts`` lists credential kinds that would have been looked at."""
+    """Never with this content. ``accepts`` lists credential kinds that would have been looked at.
 
-    request_id: RequestId
+    ``request_id`` is None where nothing was recorded: an id that leads nowhere is shown to nobody.
+    """
+
+    request_id: RequestId | None
     reasons: tuple[Reason, ...]
     accepts: tuple[CredentialKind, ...] = ()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gateway.enrolment.approval import approve
 from gateway.enrolment.revocation import revoke
+from gateway.enrolment.service import RECORDED_REFUSALS
+from gateway.errors import BackendUnavailable
 from gateway.model.certificate import RevocationReason
-from gateway.model.outcome import Issued, Outcome, Pending, Refused, State
+from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable
 from gateway.model.reasons import ReasonCode
 from gateway.store import certificates, credentials
 from gateway.store.unit import Unit
@@ -88,3 +91,48 @@ async def test_trace_tells_unknown_user_wrong_secret_and_revoked_credential_apar
     heard = [outcome.reasons for outcome in (unknown, wrong, revoked) if isinstance(outcome, Refused)]
     assert len(heard) == 3
     assert len(set(heard)) == 1, "the client's text is an oracle"
+
+
+async def test_refusal_shows_an_id_exactly_if_it_leads_to_a_row(house: House) -> None:
+    await house.credential("device")
+    recorded = await house.submit(house.request("a.test", secret="guess"))
+    first_try = await house.submit(house.request("a.test", user=None))
+    assert isinstance(recorded, Refused)
+    assert isinstance(first_try, Refused)
+    assert [row.id for row in await house.rows()] == [recorded.request_id]
+    assert first_try.request_id is None
+
+
+async def test_throttled_guess_shows_no_id(house: House) -> None:
+    await house.credential("device")
+    outcomes = [await house.submit(house.request("a.test", secret=f"guess {n}")) for n in range(12)]
+    throttled = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]
+    assert {outcome.request_id for outcome in throttled} == {None}
+    assert len(await house.rows()) == 10
+
+
+async def test_refusal_beyond_the_bound_of_its_address_shows_no_id(house: House) -> None:
+    await house.credential("device")
+    request = house.request("a.example.com", address="2001:db8::1")
+    last: Outcome = await house.submit(request)
+    for number in range(RECORDED_REFUSALS.burst):
+        elsewhere = replace(request, remote=replace(request.remote, address=f"2001:db8::{number:x}"))
+        last = await house.submit(elsewhere)
+    assert isinstance(last, Refused)
+    assert last.request_id is None
+    other = await house.submit(replace(request, remote=replace(request.remote, address="2001:db8:1::1")))
+    assert isinstance(other, Refused)
+    assert other.request_id is not None
+
+
+async def test_request_whose_ca_cannot_tell_its_chain_shows_no_id(house: House) -> None:
+    await house.credential("device")
+
+    async def away() -> tuple[bytes, ...]:
+        raise BackendUnavailable("the CA is away")
+
+    house.foreign.chain = away  # type: ignore[method-assign]  # the CA's own answer
+    outcome = await house.submit(house.request("a.test", endpoint="foreign"))
+    assert isinstance(outcome, Unavailable)
+    assert outcome.request_id is None
+    assert await house.rows() == ()
