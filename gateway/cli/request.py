@@ -115,6 +115,7 @@ def show(
         f"{one.actor} at {one.at:%Y-%m-%d %H:%M:%SZ} {one.note}" for one in row.approvals
     ]
     document["approvals_required"] = row.approvals_required or None
+    document["people"] = [" ".join(str(one[key]) for key in _PERSON if one.get(key)) for one in _people(row)]
     remote = row.remote or {}
     document["remote"] = ", ".join(f"{name} {value}" for name, value in remote.items() if value)
     print_fields((name.replace("_", " "), value) for name, value in document.items())
@@ -162,6 +163,35 @@ def reject(
         typer.echo(f"Rejected {row.id}.")
 
 
+@app.command()
+def settle(
+    request: RequestArgument,
+    retry: Annotated[bool, typer.Option("--retry", help="It has not issued: send the order again.")] = False,
+    refuse: Annotated[
+        bool, typer.Option("--refuse", help="End the request; the device may ask anew.")
+    ] = False,
+    reason: NoteOption = "",
+    data_dir: DataDirectoryOption = None,
+    config_file: ConfigFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End the doubt about a request whose CA may have issued: look there first, then say what to do."""
+    from gateway.enrolment.doubt import end_without_certificate, order_again
+
+    if retry == refuse:
+        raise typer.BadParameter(
+            "say --retry if the CA has not issued, or --refuse to end the request; exactly one of them",
+            param_hint="--retry / --refuse",
+        )
+    with open_session(config_file, data_dir) as session:
+        end = order_again if retry else end_without_certificate
+        row = end(session.store, _find(session, request).id, actor(), reason)
+    if as_json:
+        print_json(_summary(row))
+    else:
+        typer.echo(f"Refused {row.id}." if refuse else f"The order of {row.id} is sent again.")
+
+
 def _find(session: Session, identifier: str) -> RequestRow:
     from gateway.store import requests
 
@@ -197,7 +227,17 @@ def _summary(row: RequestRow) -> dict[str, object]:
         "expires_at": row.expires_at,
         "approvals_required": row.approvals_required,
         "approvals": [{"actor": one.actor, "at": one.at, "note": one.note} for one in row.approvals],
+        "people": _people(row),
     }
+
+
+_PERSON = ("what", "actor", "at", "note")
+
+
+def _people(row: RequestRow) -> list[dict[str, object]]:
+    """What people did about a request besides approving it: rejections, and ends of doubt."""
+    found = (row.decision or {}).get("people")
+    return [dict(one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _document(row: RequestRow) -> dict[str, object]:

@@ -59,17 +59,27 @@ def reject(
     """Refuse a waiting request for good. Raises as ``approve``."""
     now = (clock or SystemClock()).now()
     row = _waiting(store, request_id, now)
-    why = f": {note[:MAX_NOTE]}" if note else ""
-    reason = Reason(
-        ReasonCode.APPROVAL_REJECTED, f"a person refused this request{why}", rule=row.policy or ""
-    )
+    # The note is for the record: it may name people and reasons that are no business of the device.
+    reason = Reason(ReasonCode.APPROVAL_REJECTED, "a person refused this request", rule=row.policy or "")
     unit = Unit()
-    refused = refuse_waiting(unit, row, reason, actor, now)
+    row = replace(row, decision=with_person(row, "rejected", actor, note, now))
+    refused = refuse_waiting(unit, row, reason, actor, now, note=note[:MAX_NOTE])
     store.recorder.commit_blocking(unit)
     return refused
 
 
-def refuse_waiting(unit: Unit, row: RequestRow, reason: Reason, actor: str, now: datetime) -> RequestRow:
+def with_person(row: RequestRow, what: str, actor: str, note: str, now: datetime) -> dict[str, object]:
+    """The row's decision with one more line of what a person did about it."""
+    decision: dict[str, object] = {**(row.decision or {})}
+    earlier = decision.get("people")
+    done = {"what": what, "actor": actor, "at": f"{now:%Y-%m-%dT%H:%M:%SZ}", "note": note[:MAX_NOTE]}
+    decision["people"] = [*(earlier if isinstance(earlier, list) else ()), done]
+    return decision
+
+
+def refuse_waiting(
+    unit: Unit, row: RequestRow, reason: Reason, actor: str, now: datetime, *, note: str = ""
+) -> RequestRow:
     """Add the refusal of a request that waits for approval; repeats hear the reason for a week."""
     decision = {**(row.decision or {}), "reasons": record.reasons_json((reason,))}
     answers_until = now + REJECTION_ANSWERS
@@ -85,7 +95,7 @@ def refuse_waiting(unit: Unit, row: RequestRow, reason: Reason, actor: str, now:
         decision=decision,
         answers_until=answers_until,
     )
-    event = record.event(row, "request.reject", "refused", actor=actor, why=reason.message)
+    event = record.event(row, "request.reject", "refused", actor=actor, why=reason.message, note=note)
     unit.audit(event)
     return replace(
         row,
