@@ -27,9 +27,11 @@ class TrustStore:
 class TrustStores:
     """Builds a store at first use and keeps it until its certificates change."""
 
-    def __init__(self, certificates_of: CertificatesOf) -> None:
-        """``certificates_of`` gives every CA certificate of a backend, whichever of them signed."""
+    def __init__(self, certificates_of: CertificatesOf, own_names: Callable[[], frozenset[bytes]]) -> None:
+        """``certificates_of`` gives every CA certificate of a backend, whoever signed; ``own_names``
+        the raw names of the CAs in this process, which are ours in whatever store they stand."""
         self._certificates_of = certificates_of
+        self._own_names = own_names
         self._known: dict[str, tuple[bytes, TrustStore]] = {}
 
     async def get(self, compiled: CompiledTrustStore) -> TrustStore:
@@ -37,14 +39,18 @@ class TrustStores:
         sets = [await self._certificates_of(name) for name in compiled.backends]
         own = [certificate for certificates in sets for certificate in certificates]
         certificates = (*compiled.certificates_der, *own)
-        fingerprint = hashlib.sha256(b"".join(certificates) + compiled.revocation.encode()).digest()
+        # A store may list our own CA by its file: what it issued must be in our record all the same, or a
+        # revoked certificate with its ECDSA signature turned round (r, n-s) would be a new, unknown one.
+        ours = self._own_names()
+        stated = b"".join((*certificates, *sorted(ours), compiled.revocation.encode()))
+        fingerprint = hashlib.sha256(stated).digest()
         known = self._known.get(compiled.name)
         if known is not None and known[0] == fingerprint:
             return known[1]
         store = TrustStore(
             compiled.name,
             TrustAnchors(certificates),
-            frozenset(parse_certificate(certificate).subject_der for certificate in own),
+            ours | {parse_certificate(certificate).subject_der for certificate in own},
             compiled.revocation == "own",
         )
         self._known[compiled.name] = (fingerprint, store)

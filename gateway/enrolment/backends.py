@@ -99,6 +99,15 @@ class BackendSet:
         self._certificates[name] = tuple(dict.fromkeys(found))
         return self._certificates[name]
 
+    def own_names(self) -> frozenset[bytes]:
+        """The raw subject names of every CA that signs in this process."""
+        return frozenset(
+            issuer_of((authority.certificate_der,)).certificate.subject_der
+            for backend in self._backends.values()
+            if isinstance(backend, CanSignCrl)
+            for authority in backend.authorities()
+        )
+
     def adopt_chain(self, name: str, profile: str | None, chain_der: tuple[bytes, ...]) -> None:
         """Take over the verified chain that came with a foreign CA's answer, if it is a new one.
 

@@ -82,7 +82,7 @@ class EnrolmentService:
         self._observe = observe
         self._under_way = 0
         store.recorder.under_way = lambda: self._under_way
-        self._trust = TrustStores(backends.certificates)
+        self._trust = TrustStores(backends.certificates, backends.own_names)
         self._refusals = TokenBuckets(monotonic, RECORDED_REFUSALS)
         self.settlement = Settlement(store, backends, clock, bundle.grace_s)
 
