@@ -42,6 +42,7 @@ def order_again(
         decision=decision,
     )
     jobs.enqueue(unit, SETTLE_JOB, row.id, {"request_id": row.id}, now)
+    jobs.hasten(unit, SETTLE_JOB, row.id, now)  # the one of the first order may still wait
     unit.audit(record.event(row, "request.settle", actor=actor, by="retry", note=note[:MAX_NOTE]))
     store.recorder.commit_blocking(unit)
     return _moved(row, State.SUBMITTING, now, decision)
