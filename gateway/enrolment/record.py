@@ -24,6 +24,9 @@ from gateway.store.unit import AuditEvent
 
 MAX_TEXT = 1000
 MAX_USER_AGENT = 200
+MAX_NAMES = 1000  # as many as a policy can allow
+MAX_UNVERIFIED_NAMES = 20
+MAX_UNVERIFIED_CSR = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,9 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
     """The row of a request in its first state; ``columns`` are further fields of RequestRow."""
     request, decision = judged.request, judged.decision
     key = request.key
+    # Whoever has shown nothing yet must not be able to fill the disk with what he sends.
+    verified = bool(judged.evidence.credentials)
+    most_names = MAX_NAMES if verified else MAX_UNVERIFIED_NAMES
     fields: dict[str, Any] = {
         "correlation": judged.correlation,
         "identity": judged.evidence.identity[:MAX_TEXT],
@@ -68,8 +74,8 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
         received_at=judged.now,
         updated_at=judged.now,
         subject=str(request.identity.subject)[:MAX_TEXT],
-        sans=tuple([str(name) for name in request.identity.sans]),
-        csr_der=request.csr_der,
+        sans=tuple([str(name) for name in request.identity.sans[:most_names]]),
+        csr_der=request.csr_der if verified or len(request.csr_der or b"") <= MAX_UNVERIFIED_CSR else None,
         remote=remote_json(request.remote, linking=request.linking),
         **fields,
     )

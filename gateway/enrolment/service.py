@@ -36,6 +36,7 @@ from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unav
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.model.wanted import Wanted
 from gateway.pki.certificate import parse_certificate
+from gateway.policy.credential_check import credential_reasons
 from gateway.policy.engine import (
     NotSelected,
     Selected,
@@ -158,7 +159,7 @@ class EnrolmentService:
             trust = await self._trust_store(bundle, claims)
             evidence = await self._authenticator.verify(claims, found.looked, request, trust, now)
             judged = replace(judged, evidence=evidence, correlation=found.correlation)
-            answered = await answer_again(self._store, found.earlier, now)
+            answered = await self._answer_again(judged, selected, found)
             if answered is not None:
                 return answered
             check_new_request(claims, found.looked, now)
@@ -167,6 +168,13 @@ class EnrolmentService:
         except BackendUnavailable as error:
             return Unavailable(error.reason, error.retry_after_s)
         return await self._decide(judged, bundle, selected, found)
+
+    async def _answer_again(self, judged: Judged, selected: Selected, found: Gathered) -> Outcome | None:
+        """The answer to a repeat. Its link to the TLS session is its own (RFC 7030 section 3.5): a wrong one
+        is left to the judgement of a new request, which refuses it."""
+        if found.earlier is None or credential_reasons(selected.policy, judged.request, judged.evidence):
+            return None
+        return await answer_again(self._store, found.earlier, judged.now)
 
     async def _decide(self, judged: Judged, bundle: Bundle, selected: Selected, found: Gathered) -> Outcome:
         request = judged.request

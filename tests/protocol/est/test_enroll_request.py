@@ -241,3 +241,14 @@ def test_refusal_and_fault_leave_no_trace_of_a_crash(client: EstClient, gateway:
     assert "Traceback" not in gateway.log
     assert client.password is not None
     assert client.password not in gateway.log
+
+
+def test_names_of_somebody_unverified_are_stored_only_in_part(gateway: Gateway, client: EstClient) -> None:
+    """A refusal must not let a stranger fill the disk."""
+    names = [f"n{number}.test" for number in range(900)]
+    wrong = client.having(password="wrong")
+    reason_id = refused(wrong.simple_enroll(pki.csr(pki.key(), cn="n.test", sans=names)), 401, "auth.failed")
+    shown = str(gateway.cli_json("request", "show", reason_id))
+    assert "n19.test" in shown
+    assert "n20.test" not in shown
+    assert len(shown) < 10_000

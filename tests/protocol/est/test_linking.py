@@ -73,3 +73,12 @@ def test_unlinked_csr_is_refused_where_linking_is_required(labelled: Labelled) -
 def test_linked_csr_enrols_where_linking_is_required(labelled: Labelled) -> None:
     """est.md C33"""
     issued(labelled.client("linked", style=TLS_12).simple_enroll(_host_csr))
+
+
+def test_repeat_with_a_wrong_binding_does_not_get_the_earlier_certificate(client: EstClient) -> None:
+    """est.md C33, C38: the binding is judged in every message that carries one."""
+    host, private_key = device_name(), pki.key()
+    issued(client.simple_enroll(pki.device_csr(private_key, host)))
+    wrong = pki.csr(private_key, cn=host, sans=[host], challenge=base64.b64encode(bytes(12)))
+    refused(client.simple_enroll(wrong), 400, "csr.linking")
+    issued(client.simple_enroll(pki.device_csr(private_key, host)))
