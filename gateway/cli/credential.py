@@ -30,7 +30,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-PROTOCOLS = frozenset({"est"})
 MIN_PASSWORD_CHARACTERS = 12
 MAX_USER_CHARACTERS = 128
 _ENDPOINT = re.compile(r"[a-z0-9-]{1,40}")
@@ -39,7 +38,9 @@ _ENDPOINT = re.compile(r"[a-z0-9-]{1,40}")
 @app.command()
 def add(
     user: Annotated[str, typer.Option("--user", metavar="NAME", help="User name, unique among EST users.")],
-    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="Only est in this version.")] = "est",
+    protocol: Annotated[
+        str, typer.Argument(metavar="PROTOCOL", help="The front end that it is for.")
+    ] = "est",
     endpoint: Annotated[
         list[str] | None,
         typer.Option("--endpoint", metavar="E", help="Only there; may be repeated. Default: all."),
@@ -64,8 +65,7 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Make a credential. A generated secret of 192 bits is shown once; only its check value is kept."""
-    if protocol not in PROTOCOLS:
-        raise typer.BadParameter(f"{protocol!r} has no credentials here; write est", param_hint="PROTOCOL")
+    _check_protocol(protocol)
     now = datetime.now(UTC).replace(microsecond=0)
     draft = _Draft(
         user=_checked_user(user),
@@ -82,6 +82,16 @@ def add(
     for warning in unknown:
         note(f"warning: {warning}")
     _print_new(row, secret, as_json=as_json)
+
+
+def _check_protocol(protocol: str) -> None:
+    """Every installed front end may look at a user name and secret; its policies say whether it does."""
+    from gateway.plugins import load_plugins
+
+    known = sorted(load_plugins().frontends)
+    if protocol not in known:
+        text = f"no front end for {protocol!r} is installed; write {' or '.join(known)}"
+        raise typer.BadParameter(text, param_hint="PROTOCOL")
 
 
 @dataclass(frozen=True, slots=True)

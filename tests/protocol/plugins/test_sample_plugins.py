@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from tests.protocol.plugins.conftest import StartRemote, issued_orders, journal
 from tests.support import pki
@@ -48,7 +49,6 @@ def _post(url: str, root_pem: Path, body: dict[str, Any]) -> tuple[int, dict[str
 def test_front_end_of_another_distribution_enrols_on_the_one_path(start_remote: StartRemote) -> None:
     gateway, _ = start_remote("idempotent")
     facts, host = gateway.quickstart, device_name()
-    gateway.cli("credential", "add", "--user", "by-json", "--json")
     csr = base64.b64encode(pki.device_csr(pki.key(), host)).decode()
     url = f"{facts['https']}/sample/front/enroll"
     status, answer = _post(url, gateway.root_pem, {"csr": csr, "user": "demo", "password": "wrong"})
@@ -57,8 +57,14 @@ def test_front_end_of_another_distribution_enrols_on_the_one_path(start_remote: 
     status, answer = _post(url, gateway.root_pem, {"csr": csr, **demo})
     # The demo credential is for EST; the service holds that for every front end alike.
     assert (status, answer["reasons"][0]["code"]) == (403, "auth.credential-scope")
+    made = gateway.cli_json("credential", "add", "sample", "--user", "by-json")
+    status, answer = _post(url, gateway.root_pem, {"csr": csr, "user": "by-json", "password": made["secret"]})
+    assert (status, answer["status"]) == (200, "issued")
+    certificate = x509.load_der_x509_certificate(base64.b64decode(answer["certificate"]))
+    assert host in certificate.subject.rfc4514_string()
     recorded = gateway.cli_json("request", "list")["requests"]
     assert {row["protocol"] for row in recorded} == {"sample"}
+    assert {row["state"] for row in recorded} == {"issued", "refused"}
 
 
 def test_ca_of_another_distribution_issues_and_is_recorded(start_remote: StartRemote) -> None:
