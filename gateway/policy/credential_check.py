@@ -15,6 +15,8 @@ from gateway.policy.renewal_check import RENEWING
 from gateway.policy.rules import CompiledPolicy, PopLinking, Require
 
 _LINKED = frozenset({Linking.TLS_UNIQUE, Linking.TLS_EXPORTER})
+_FOREIGN_LINK = frozenset({Linking.MISMATCH, Linking.UNAVAILABLE})
+CMC_RA = "1.3.6.1.5.5.7.3.28"  # id-kp-cmcRA (RFC 6402 section 2.10)
 
 
 def credential_reasons(policy: CompiledPolicy, request: EnrolmentRequest, evidence: Evidence) -> list[Reason]:
@@ -28,11 +30,27 @@ def credential_reasons(policy: CompiledPolicy, request: EnrolmentRequest, eviden
         joined = " and " if rule.require is Require.ALL else " or "
         text = f"a verified credential is missing: {joined.join(sorted(rule.kinds))}"
         return [_reason(policy, ReasonCode.AUTH_MISSING, text, "presented")]
-    found = _linking_reasons(policy, request.linking)
+    found = [] if _asserted_by_ra(request.linking, evidence) else _linking_reasons(policy, request.linking)
     if rule.renewal is not None and RENEWAL_CERT in kinds and not is_renewed_by_itself(request, evidence):
         text = "the certificate that authenticates is not the one that is to be renewed"
         found.append(_reason(policy, ReasonCode.RENEWAL_NOT_OURS, text, "renews"))
     return found
+
+
+def _asserted_by_ra(linking: Linking, evidence: Evidence) -> bool:
+    """RFC 7030 section 3.7: an RA sends on CSRs that were linked to its own clients' sessions.
+
+    Rights of an RA have only certificates with id-kp-cmcRA that a CA of this gateway issued; the same usage
+    from another CA says nothing here.
+    """
+    if linking not in _FOREIGN_LINK:
+        return False
+    return any(
+        credential.certificate_der is not None
+        and ("ours", "yes") in credential.detail
+        and CMC_RA in parse_certificate(credential.certificate_der).extended_key_usage
+        for credential in evidence.credentials
+    )
 
 
 def _linking_reasons(policy: CompiledPolicy, linking: Linking) -> list[Reason]:

@@ -54,6 +54,18 @@ def _documents(factory: pki.Authority, line: pki.Authority) -> list[policies.Doc
         renew("renames-again", "renames", priority=111, renewal={"name_change": "allow"}),
         endpoint("late"),
         renew("late-again", "late", priority=120, authenticate=renewing_factory),
+        endpoint("ra-maker"),
+        enroll(
+            "ra-maker", "ra-maker", priority=125, extensions={"extended_key_usage": ["clientAuth", "cmcRA"]}
+        ),
+        policies.document(
+            "TrustStore",
+            "own-and-factory",
+            backends=["embedded"],
+            certificates=[factory.certificate_pem.decode()],
+        ),
+        endpoint("ra"),
+        enroll("ra", "ra", priority=126, authenticate={"mtls": {"trust": "own-and-factory"}}),
         endpoint("small", max_body_bytes=2048),
         enroll("small", "small", priority=130),
     ]

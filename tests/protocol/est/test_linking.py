@@ -6,10 +6,12 @@ import base64
 from dataclasses import replace
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.support import pki
 from tests.support.answers import issued, refused
-from tests.support.devices import device_name
+from tests.support.devices import device_name, enroll_device
 from tests.support.est_client import LIBEST, PLAIN, Connection, EstClient
 from tests.support.labelled import Labelled
 
@@ -82,3 +84,32 @@ def test_repeat_with_a_wrong_binding_does_not_get_the_earlier_certificate(client
     wrong = pki.csr(private_key, cn=host, sans=[host], challenge=base64.b64encode(bytes(12)))
     refused(client.simple_enroll(wrong), 400, "csr.linking")
     issued(client.simple_enroll(pki.device_csr(private_key, host)))
+
+
+RA_USAGES = [ExtendedKeyUsageOID.CLIENT_AUTH, x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28")]
+
+
+def _linked_elsewhere() -> bytes:
+    host = device_name()
+    return pki.csr(pki.key(), cn=host, sans=[host], challenge=base64.b64encode(bytes(12)))
+
+
+def test_registration_authority_sends_on_csrs_linked_to_other_sessions(labelled: Labelled) -> None:
+    """est.md C36"""
+    authority = enroll_device(labelled.client("ra-maker"))
+    issued(labelled.anonymous("ra", identity=authority).simple_enroll(_linked_elsewhere()))
+
+
+def test_usage_of_a_registration_authority_from_another_ca_gives_no_right(labelled: Labelled) -> None:
+    """est.md C36"""
+    foreign = labelled.anonymous("ra", identity=labelled.factory.issue(extended_key_usage=RA_USAGES))
+    issued(foreign.simple_enroll(pki.device_csr(pki.key(), device_name())))
+    refused(foreign.simple_enroll(_linked_elsewhere()), 400, "csr.linking")
+
+
+def test_ordinary_client_certificate_of_our_own_gives_no_right_of_a_registration_authority(
+    labelled: Labelled,
+) -> None:
+    """est.md C36"""
+    ordinary = labelled.anonymous("ra", identity=enroll_device(labelled.client("default")))
+    refused(ordinary.simple_enroll(_linked_elsewhere()), 400, "csr.linking")
