@@ -57,6 +57,10 @@ def add(
         str | None,
         typer.Option("--expires", metavar="WHEN", help="90d, 12h, 30m, or 2030-01-31. Default: never."),
     ] = None,
+    uses: Annotated[
+        int | None,
+        typer.Option("--uses", min=1, metavar="N", help="Good for so many certificates. Default: no count."),
+    ] = None,
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read a person's password from standard input.")
     ] = False,
@@ -74,6 +78,7 @@ def add(
         names=_checked_suffixes(names),
         created_at=now,
         expires_at=None if expires is None else future(expires, now, "--expires"),
+        uses=uses,
     )
     password = _read_password() if password_stdin else None
     with open_session(config_file, data_dir) as session:
@@ -102,6 +107,7 @@ class _Draft:
     names: tuple[str, ...] | None
     created_at: datetime
     expires_at: datetime | None
+    uses: int | None
 
 
 def _unknown_endpoints(session: Session, draft: _Draft) -> list[str]:
@@ -152,6 +158,7 @@ def _store(session: Session, draft: _Draft, password: str | None) -> tuple[Crede
         verifier=verifier,
         created_at=draft.created_at,
         expires_at=draft.expires_at,
+        uses_left=draft.uses,
         source="cli",
     )
     unit = Unit()

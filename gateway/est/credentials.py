@@ -17,7 +17,9 @@ from gateway.model.evidence import (
     PresentedPassword,
     SecretBytes,
 )
+from gateway.model.names import CN_OID
 from gateway.model.reasons import ReasonCode
+from gateway.pki.csr import ParsedCsr
 
 _MAX_USER_CHARACTERS = 256
 
@@ -66,6 +68,14 @@ def presented_password(request: HttpRequest) -> PresentedPassword | None:
         # RFC 7617 section 2: no control characters in user and password
         raise _failed("the user name is too long or holds control characters")
     return PresentedPassword(user, SecretBytes(password))
+
+
+def challenge_credential(csr: ParsedCsr) -> tuple[PresentedPassword, ...]:
+    """The challengePassword as the secret of the user named by the CSR's only CN; nothing without both."""
+    names = csr.subject.values(CN_OID)
+    if csr.challenge_password is None or len(names) != 1 or len(names[0]) > _MAX_USER_CHARACTERS:
+        return ()
+    return (PresentedPassword(names[0], SecretBytes(csr.challenge_password)),)
 
 
 def _failed(text: str) -> GatewayError:

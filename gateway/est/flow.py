@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from gateway.errors import BackendUnavailable, GatewayError
 from gateway.est import codec
 from gateway.est.codec import BodyForm
-from gateway.est.credentials import presented_credentials
+from gateway.est.credentials import challenge_credential, presented_credentials
 from gateway.est.csrattrs import CsrAttrs, csr_attributes
 from gateway.est.linking import linking_of
-from gateway.est.options import EstOptions
+from gateway.est.options import ChallengeUse, EstOptions
 from gateway.frontend import Services
 from gateway.http.message import HttpRequest
 from gateway.model.enrolment import Correlation, EnrolmentRequest, Operation, RequestedIdentity
@@ -54,6 +54,8 @@ async def simple_enroll(exchange: Exchange) -> Outcome:
             "put the names into the CSR itself",
             code=ReasonCode.MESSAGE_UNSUPPORTED,
         )
+    if not presented and exchange.options.challenge_password is ChallengeUse.SECRET:
+        presented = challenge_credential(csr)
     return await _submit(exchange, csr, Operation.ENROLL, presented)
 
 
@@ -137,6 +139,7 @@ async def _submit(
     request = exchange.request
     identity = _asked_identity(csr)
     key = verify_possession(csr)
+    bound = exchange.options.challenge_password is ChallengeUse.BINDING
     enrolment = EnrolmentRequest(
         protocol=EST,
         endpoint=exchange.endpoint,
@@ -148,9 +151,12 @@ async def _submit(
         key=key,
         remote=remote_info(request, exchange.operation),
         presented=presented,
-        csr_der=csr.csr_der,
+        # A CSR that may hold a secret in clear must not come into the record.
+        csr_der=csr.csr_der if bound or csr.challenge_password is None else None,
         renews_der=renews_der,
-        linking=linking_of(csr.challenge_password, request.tls, exchange.options.tls13_linking),
+        linking=linking_of(
+            csr.challenge_password if bound else None, request.tls, exchange.options.tls13_linking
+        ),
     )
     (outcome,) = await exchange.services.enrolments.submit((enrolment,))
     return outcome

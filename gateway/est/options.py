@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,13 @@ NOT_OFFERED = frozenset({FULL_CMC, SERVER_KEYGEN})  # optional operations (RFC 7
 
 # RFC 7030 section 3.2.2: a label must not read like an operation path.
 RESERVED_ENDPOINT_NAMES = frozenset({CACERTS, SIMPLE_ENROLL, SIMPLE_REENROLL, CSRATTRS, *NOT_OFFERED})
+
+
+class ChallengeUse(StrEnum):
+    """What a CSR's challengePassword (RFC 2985 section 5.4.1) is taken for."""
+
+    BINDING = "binding"
+    SECRET = "secret"  # noqa: S105  the word of the option
 
 
 class EstOptions(BaseModel):
@@ -64,6 +72,13 @@ class EstOptions(BaseModel):
         default="exporter",
         description="What a challengePassword over TLS 1.3 is compared with: exporter (tls-exporter, RFC "
         "9266; a mismatch is refused) or ignore (as if absent; a policy that requires linking refuses then).",
+    )
+    challenge_password: ChallengeUse = Field(
+        default=ChallengeUse.BINDING,
+        description="What the CSR's challengePassword is: binding (the channel binding of RFC 7030 section "
+        "3.5) or secret (at simpleenroll the secret of the credential whose user name is the CSR's CN, for "
+        "older devices that cannot do HTTP authentication; linking is then not possible, and such a CSR is "
+        "not stored).",
     )
     content_transfer_encoding: bool = Field(
         default=True,

@@ -54,6 +54,8 @@ def _documents(factory: pki.Authority, line: pki.Authority) -> list[policies.Doc
         renew("renames-again", "renames", priority=111, renewal={"name_change": "allow"}),
         endpoint("late"),
         renew("late-again", "late", priority=120, authenticate=renewing_factory),
+        endpoint("by-challenge", challenge_password="secret"),
+        enroll("by-challenge", "by-challenge", priority=124),
         endpoint("ra-maker"),
         enroll(
             "ra-maker", "ra-maker", priority=125, extensions={"extended_key_usage": ["clientAuth", "cmcRA"]}
