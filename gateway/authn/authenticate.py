@@ -191,7 +191,9 @@ def _verify_certificate(
     ours = leaf.issuer_der in trust.own_issuers
     if trust.checks_revocation:
         _check_status(claimed, record, ours=ours)
-    detail = (("certificate_sha256", leaf.sha256), ("ours", "yes" if ours else "no"))
+    # A name alone proves nothing: ours is what stands in our record.
+    recorded = ours and record is not None
+    detail = (("certificate_sha256", leaf.sha256), ("ours", "yes" if recorded else "no"))
     return VerifiedCredential(
         kind=claimed.presented.kind,
         identity=claimed.identity,

@@ -33,6 +33,7 @@ from gateway.enrolment.work import EnrolmentJobs
 from gateway.errors import BackendUnavailable
 from gateway.frontend import EndpointView
 from gateway.http.edge import Edge
+from gateway.http.heartbeat import BEAT_S
 from gateway.http.listener import ListenerSpec
 from gateway.http.listeners import serve
 from gateway.http.log import configure_logging
@@ -162,8 +163,13 @@ class Worker:
                 on_drain=self._stop.set,
             )
         finally:
+            # The loop still turns while jobs end: without beats the supervisor would take it for hanging.
+            beating = asyncio.create_task(_beat(ready))
+            for number in (signal.SIGHUP, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_IGN)
             self._stop.set()
             await self._background.stop()
+            beating.cancel()
 
     def _routes(self, enrolments: EnrolmentService) -> tuple[PathRoute, ...]:
         services = GatewayServices(enrolments, self._bundle, self._backends)
@@ -190,10 +196,12 @@ class Worker:
         """Renew the listeners' own certificate when it is due; one worker of one gateway does it."""
         if not self._tls.due(self._clock):
             return
-        owner = f"{os.uname().nodename}:{os.getppid()}"
+        owner = f"{os.uname().nodename}:{os.getpid()}"
         now = self._clock.now()
         name = f"{TLS_LEASE}:{self._data.path}"
-        if await leases.acquire(self._store.recorder, name, owner, now, now + LEASE):
+        if await leases.acquire(self._store.recorder, name, owner, now, now + LEASE) and self._tls.due(
+            self._clock
+        ):
             backend = signing_backend(self._backends)
             await self._tls.issue(backend, self._backends, self._store, self._clock)
 
@@ -206,3 +214,9 @@ class Worker:
             if (found := self._tls.mark()) != mark:
                 mark = found
                 os.kill(os.getpid(), signal.SIGUSR1)
+
+
+async def _beat(ready: Callable[[], None]) -> None:
+    while True:
+        ready()
+        await asyncio.sleep(BEAT_S)

@@ -9,7 +9,8 @@ from datetime import datetime
 from functools import lru_cache
 
 from ca_backend.api import CaBackend, CanSignCrl
-from gateway.errors import BackendUnavailable
+from gateway.enrolment.calls import call
+from gateway.errors import BackendInDoubt, BackendUnavailable
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
 
 
@@ -70,7 +71,10 @@ class BackendSet:
         if known is not None:
             return known
         backend = self.get(name)
-        chain_der = tuple(await backend.chain())
+        try:
+            chain_der = tuple(await call(backend, "chain", backend.chain()))
+        except BackendInDoubt as error:  # asking for certificates leaves nothing in doubt
+            raise BackendUnavailable(str(error), retry_after_s=error.retry_after_s) from error
         if not chain_der:
             raise BackendUnavailable("the CA gave no certificate of its own", detail=f"backend {name!r}")
         if profile is not None and isinstance(backend, CanSignCrl):

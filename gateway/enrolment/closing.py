@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
 
-from ca_backend.api import CaAnswer, CaIssued, CanRevoke, CaPending, CaRefused
+from ca_backend.api import CaAnswer, CaIssued, CaPending, CaRefused
 from gateway.clock import Clock
 from gateway.enrolment import record
 from gateway.enrolment.backends import BackendSet, issuer_of
-from gateway.enrolment.calls import call
 from gateway.enrolment.compare import differences, foreign_differences, signature_fault
 from gateway.enrolment.revocation import REVOKE_JOB
 from gateway.enrolment.states import CLOSED, check_move
 from gateway.errors import MalformedMessage, RetryLater
-from gateway.model.certificate import CertificateRecord, RevocationReason
+from gateway.model.certificate import CertificateRecord
 from gateway.model.enrolment import CertificatePlan
 from gateway.model.ids import RequestId, reason_id
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable
@@ -185,26 +184,15 @@ class Closing:
             )
             certificates.insert(unit, quarantined, chain_der)
             crl_state.bump(unit, issuer_key)
-            if not await self._revoked_at_ca(work, issued.serial):
-                wanted = {"backend": work.backend, "serial": quarantined.serial_hex, "reason": "unspecified"}
-                jobs.enqueue(unit, REVOKE_JOB, quarantined.sha256, wanted, now)
+            # The CA is told by a job: asking it here would let the take-over of this very request come first.
+            wanted = {"backend": work.backend, "serial": quarantined.serial_hex, "reason": "unspecified"}
+            jobs.enqueue(unit, REVOKE_JOB, quarantined.sha256, wanted, now)
         reason = Reason(
             ReasonCode.BACKEND_MISMATCH, "the CA gave a certificate that is not the one decided on; try again"
         )
         return await self.refuse(
             replace(work, also=unit), reason, sha256=issued.sha256, differences=list(found)
         )
-
-    async def _revoked_at_ca(self, work: Work, serial: int) -> bool:
-        """Whether nothing is left to be told to the CA."""
-        backend = self._backends.get(work.backend)
-        if not isinstance(backend, CanRevoke):
-            return True
-        try:
-            await call(backend, "revoke", backend.revoke(serial, RevocationReason.UNSPECIFIED))
-        except RetryLater:
-            return False
-        return True
 
     async def _pending(self, work: Work, handle: str, retry_after_s: int) -> Outcome:
         unit = work.also or Unit()

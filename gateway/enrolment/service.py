@@ -57,6 +57,13 @@ LOG = logging.getLogger(__name__)
 # Refusals of one address that are written into the database; beyond this they are only counted and logged.
 RECORDED_REFUSALS = Allowance(burst=500, per_s=20)
 
+_NO_CSR = Reason(
+    ReasonCode.MESSAGE_UNSUPPORTED,
+    "the CA behind this endpoint takes certificate requests (PKCS#10) only, and this message brings none "
+    "that may be sent on",
+    "csr",
+)
+
 Observe = Callable[[str, str, str], None]
 
 
@@ -189,6 +196,9 @@ class EnrolmentService:
         judged = replace(judged, decision=decision)
         if isinstance(decision, Deny):
             return await self._refuse(judged, decision.reasons)
+        if request.csr_der is None and self._needs_csr(decision):
+            denied = _denied(bundle, selected, "route", _NO_CSR)
+            return await self._refuse(replace(judged, decision=denied), denied.reasons)
         try:
             if decision.approval is not None:
                 return await self._park(judged, decision, found.earlier)
@@ -198,6 +208,10 @@ class EnrolmentService:
         except Conflict:
             # The same request came twice at once, or a one-time credential was just used up.
             return await self._winner(judged)
+
+    def _needs_csr(self, decision: Allow) -> bool:
+        backend = decision.route.backend
+        return backend in self._backends and self._backends.get(backend).needs_csr
 
     async def _issue(self, judged: Judged, decision: Allow, earlier: Earlier | None) -> Outcome:
         assert decision.plan is not None

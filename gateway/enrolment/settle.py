@@ -16,7 +16,7 @@ from gateway.enrolment import record
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.calls import CALL_TIMEOUT_S, call
 from gateway.enrolment.closing import COMPROMISED_KEY, SETTLE_JOB, Closing, Work
-from gateway.enrolment.plan_json import plan_from_json, shifted
+from gateway.enrolment.plan_json import plan_from_json, plan_to_json, shifted
 from gateway.errors import BackendInDoubt, BackendUnavailable, RetryLater
 from gateway.model.enrolment import CertificatePlan
 from gateway.model.outcome import Outcome, State
@@ -78,7 +78,8 @@ class Settlement:
         if backend.signs_in_process:
             return await self._closing.close(work, await backend.issue(_order(work)))
         unit = Unit()
-        row = self._closing.move(unit, work, State.SUBMITTING)
+        # The plan as it will be sent: after a lost answer the certificate is held against this one.
+        row = self._closing.move(unit, work, State.SUBMITTING, plan=plan_to_json(plan))
         await self._store.recorder.commit(unit)
         return await self._send(Work(row, plan, stored=True), backend, again=False)
 

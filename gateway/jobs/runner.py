@@ -20,6 +20,7 @@ LOG = logging.getLogger(__name__)
 POLL_S = 1.0
 LEASE_S = 90
 DEADLINE_S = LEASE_S - 10  # a job ends before anybody else may take it
+LEAST_WAIT = timedelta(seconds=1)
 AT_ONCE = 32
 SWEEP_S = 60.0
 
@@ -88,6 +89,10 @@ class JobRunner:
             self._running.add(task)
             task.add_done_callback(self._done)
 
+    def _ahead(self, at: datetime) -> datetime:
+        """Not before a second from now: a CA that always says "at once" must not keep a worker busy."""
+        return max(at, self._clock.now() + LEAST_WAIT)
+
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._wake.set()
@@ -101,7 +106,7 @@ class JobRunner:
             # The database or a CA is away: that is no fault of the job, however long it lasts.
             LOG.warning("job.waits %s %s: %s", job.kind, job.dedup_key, error.detail or error)
             at = self._clock.now() + timedelta(seconds=error.retry_after_s)
-            jobs.put_back(unit, job, at, error=f"{type(error).__name__}: {error}")
+            jobs.put_back(unit, job, self._ahead(at), error=f"{type(error).__name__}: {error}")
         except Conflict as error:
             # Somebody else moved the same request; if that goes on, something is wrong, so attempts count.
             jobs.fail(unit, job, f"{type(error).__name__}: {error}", self._clock.now())
@@ -112,7 +117,7 @@ class JobRunner:
             if again_at is None:
                 jobs.finish(unit, job)
             else:
-                jobs.put_back(unit, job, again_at)
+                jobs.put_back(unit, job, self._ahead(again_at))
         try:
             await self._store.recorder.commit(unit)
         except GatewayError as error:  # the lease runs out, and the job is claimed anew

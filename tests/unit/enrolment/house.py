@@ -248,5 +248,7 @@ def _sources() -> tuple[PolicySource, ...]:
         policies.enroll_policy("by-foreign", "foreign", priority=20, **by_foreign),
         policies.endpoint("approval"),
         policies.enroll_policy("slow", "approval", priority=30, **slow),
+        policies.endpoint("slow-foreign", backend="foreign"),
+        policies.enroll_policy("slow-foreign", "slow-foreign", priority=40, **slow, **by_foreign),
     )
     return tuple(PolicySource(name, text) for name, text in files.items())

@@ -150,6 +150,9 @@ async def test_certificate_in_quarantine_is_revoked_at_the_ca_and_makes_the_crl_
     house.foreign.ca.switches.lie = "wrong-name"
     assert _mismatch(await house.submit(_request(house)))
     (record,) = await _certificates(house)
+    async with house.at_work(), asyncio.timeout(10):
+        while not house.foreign.revoked:
+            await asyncio.sleep(0.01)
     assert list(house.foreign.revoked) == [record.serial_hex]
     key = record.issuer_key_sha256
     state = await house.store.reader.read(lambda connection: crl_state.get(connection, key))

@@ -27,3 +27,14 @@ async def test_names_are_judged_before_there_is_a_key_and_nothing_is_recorded(ho
     assert ReasonCode.NAME_NOT_ALLOWED in {reason.code for reason in refused}
     page = await house.store.reader.read(requests.search)
     assert page.rows == ()
+
+
+async def test_request_without_csr_is_refused_before_a_ca_that_needs_one_is_asked(house: House) -> None:
+    await house.credential("device", uses_left=1)
+    house.foreign.needs_csr = True
+    request = house.request("a.test", endpoint="foreign")
+    (refused,) = await house.service.submit((replace(request, csr_der=None),))
+    assert isinstance(refused, Refused)
+    assert [reason.code for reason in refused.reasons] == [ReasonCode.MESSAGE_UNSUPPORTED]
+    (issued,) = await house.service.submit((request,))
+    assert isinstance(issued, Issued), "the one-time credential was used up by the refusal"

@@ -111,6 +111,29 @@ async def test_approved_request_is_issued_with_its_whole_validity(house: House) 
     assert isinstance(await house.submit(request), Issued)
 
 
+async def test_lost_answer_to_an_approved_request_ends_with_the_certificate_of_its_later_validity(
+    house: House,
+) -> None:
+    await house.credential("device")
+    waiting = await house.submit(house.request("a.test", endpoint="slow-foreign"))
+    house.clock.advance(minutes=30)
+    approve(house.store, str(waiting.request_id), "cli:anna", clock=house.clock)
+    lost: list[str] = []
+
+    def lose_first_answer(answer: CaAnswer) -> CaAnswer:
+        if not lost:
+            lost.append("answer")
+            raise BackendInDoubt("the connection broke")
+        return answer
+
+    house.foreign.altered = lose_first_answer
+    async with house.at_work():
+        row = await house.reaches(waiting.request_id, State.ISSUED, seconds=5)
+    assert lost == ["answer"]
+    assert row.certificate_sha256 is not None
+    assert house.foreign.revoked == {}
+
+
 async def test_rejected_request_cannot_be_approved(house: House) -> None:
     await house.credential("device")
     waiting = await house.submit(house.request("a.test", endpoint="approval"))
