@@ -142,6 +142,10 @@ class Worker:
             app=web_application(readiness.components),
             listeners=[spec for spec, _ in listening],
             trusted_proxies=self._config.trusted_proxies,
+            # Without public URLs nobody has said by which names clients come.
+            hosts=frozenset(name.lower() for name in self._config.tls_names())
+            if self._config.public_urls
+            else frozenset(),
             metrics=self._metrics,
             request_log=self._request_log,
         )

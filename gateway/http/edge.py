@@ -34,6 +34,8 @@ DRAINED_BODY_BYTES = (
 DRAIN_BODY_S = 1.0
 TLS_ONLY_SERVICES = frozenset(("est",))  # RFC 7030 section 3.3
 OPEN_PATHS = frozenset(("/healthz", "/readyz"))  # on every listener
+# What certificates point to is fetched under whatever name a relying party reaches it by.
+_RELYING_PARTY_SERVICES = frozenset(("crl", "ca", "ocsp", METRICS_SERVICE))
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _UNUSUAL_PATH = re.compile(rb"//|/\.\.?(?:/|$)|%|\\")
 _AMBIGUOUS_ESCAPE = re.compile(rb"%(?:2f|5c|00|2e)", re.IGNORECASE)
@@ -48,6 +50,7 @@ class Edge:
     """ASGI callable for all listeners of one worker; ``scope["pkigate.connection"]`` says which one it is.
 
     ``routes`` hold the front ends' paths; paths below ``app_prefix`` and what no route takes go to ``app``.
+    ``hosts``: the names in the Host field that are answered, in lower case; empty for all.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Edge:
         metrics: Metrics | None = None,
         request_log: RequestLog | None = None,
         app_prefix: str = "/api/",
+        hosts: frozenset[str] = frozenset(),
     ) -> None:
         self._exact = {route.prefix: route for route in routes}
         self._prefixes = tuple(
@@ -69,6 +73,7 @@ class Edge:
         )
         self._app = app
         self._app_prefix = app_prefix
+        self._hosts = hosts
         self._listeners = tuple(listeners)
         self._proxies = TrustedProxies(trusted_proxies)
         self._metrics = metrics or Metrics()
@@ -194,6 +199,8 @@ class Edge:
     def _check_served(self, service: str, listener: ListenerSpec, request: HttpRequest) -> None:
         if service == "health":
             return
+        if self._hosts and service not in _RELYING_PARTY_SERVICES:
+            self._check_host(request)
         insecure = service in TLS_ONLY_SERVICES and request.scheme != "https"
         if service in listener.serves and not insecure:
             return
@@ -202,6 +209,12 @@ class Edge:
             raise NotFound(f"nothing is served at {request.path[:200]}")
         others = [spec for spec in self._listeners if service in spec.serves]
         raise ServiceRefused.from_listeners(service, listener, others, insecure=insecure)
+
+    def _check_host(self, request: HttpRequest) -> None:
+        """RFC 9110 section 7.4: a request for somebody else is not answered in his name."""
+        name = host_name(request.header(b"host") or "")
+        if name not in self._hosts:
+            raise NotFound(f"this gateway does not go by the name {name[:200]!r}; see public_urls")
 
     # Afterwards
 
@@ -270,3 +283,10 @@ async def _read_rest(request: HttpRequest, body: BodyReader) -> None:
                 pass
     except (TimeoutError, ClientGone, RequestTimeout):
         return
+
+
+def host_name(host: str) -> str:
+    """The host of a Host field (RFC 9110 section 7.2), in lower case, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()

@@ -261,3 +261,17 @@ def test_key_revoked_as_compromised_is_never_certified_again(client: EstClient, 
             answer = who.simple_enroll(pki.device_csr(device.private_key, name))
             refused(answer, 400, "key.weak")
             assert "make a new one" in answer.text
+
+
+def test_challenge_offers_basic_and_no_digest(client: EstClient) -> None:
+    """est.md C12: Digest is not offered, and not taken."""
+    bare = client.having(user=None, password=None)
+    answer = bare.simple_enroll(pki.device_csr(pki.key(), device_name()))
+    assert answer.status == 401
+    offered = [value for name, value in answer.headers if name.lower() == "www-authenticate"]
+    assert len(offered) == 1
+    assert offered[0].startswith("Basic ")
+    with bare.connection() as connection:
+        csr_der = pki.device_csr(pki.key(), device_name())
+        digest = connection.enroll("simpleenroll", csr_der, authorization='Digest username="demo", nonce="x"')
+    refused(digest, 401, "auth.kind")

@@ -101,7 +101,7 @@ def test_registration_authority_sends_on_csrs_linked_to_other_sessions(labelled:
 
 
 def test_usage_of_a_registration_authority_from_another_ca_gives_no_right(labelled: Labelled) -> None:
-    """est.md C36"""
+    """est.md C36, C21: a foreign trust store gives no rights of an RA."""
     foreign = labelled.anonymous("ra", identity=labelled.factory.issue(extended_key_usage=RA_USAGES))
     issued(foreign.simple_enroll(pki.device_csr(pki.key(), device_name())))
     refused(foreign.simple_enroll(_linked_elsewhere()), 400, "csr.linking")

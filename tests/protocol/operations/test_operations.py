@@ -234,3 +234,23 @@ def test_quickstart_promises_names_only_while_the_packaged_policies_decide(start
     own = start_gateway("own", policies={"bundle.yaml": _bundle("one.test")})
     assert "names" not in own.quickstart
     assert "if your policies allow device-1.test" in own.log
+
+
+def test_request_under_another_host_name_is_404_where_public_urls_are_configured(
+    start_gateway: Start,
+) -> None:
+    """est.md C58"""
+    gateway = start_gateway(config={"public_urls": ["https://est.example.net", "http://est.example.net"]})
+    client = gateway.est_client(url=f"https://localhost:{_port(gateway, 'https')}")
+    path = "/.well-known/est/cacerts"
+    with client.connection() as kept:
+        assert kept.request("GET", path, headers=[("Host", "EST.example.net:443")]).status == 200
+        refused_here = kept.request("GET", path, headers=[("Host", "evil.example.org")])
+        assert refused_here.status == 404
+        assert "evil.example.org" in refused_here.text
+        assert kept.request("GET", "/healthz", headers=[("Host", "evil.example.org")]).status == 200
+
+
+def _port(gateway: Gateway, listener: str) -> int:
+    port: int = json.loads((gateway.data / "ports.json").read_text())["ports"][listener]
+    return port

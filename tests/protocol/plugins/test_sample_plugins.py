@@ -123,6 +123,7 @@ def test_lost_answer_of_a_ca_that_cannot_be_asked_is_shown_to_an_operator(start_
 
 
 def test_ca_out_of_reach_is_503_and_the_request_is_issued_when_it_is_back(start_remote: StartRemote) -> None:
+    """est.md C41"""
     gateway, ca = start_remote("idempotent")
     issued(_remote(gateway).simple_enroll(pki.device_csr(pki.key(), device_name())))
     port = ca.address.rpartition(":")[2]
@@ -138,6 +139,7 @@ def test_ca_out_of_reach_is_503_and_the_request_is_issued_when_it_is_back(start_
 
 
 def test_refusal_of_the_ca_is_403_without_its_words(start_remote: StartRemote) -> None:
+    """est.md C41"""
     gateway, _ = start_remote("idempotent", "--refuse", "the secret internals of the CA")
     answer = _remote(gateway).simple_enroll(pki.device_csr(pki.key(), device_name()))
     reason_id = refused(answer, 403, "backend.refused")
