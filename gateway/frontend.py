@@ -1,37 +1,60 @@
 """PUBLIC plug-in interface of a protocol front end. Entry-point group ``pkigate.frontends``.
 
-A front end translates between its wire and the enrolment model. It sees neither policy nor CA backend.
+A front end translates between its wire and the enrolment model. It sees neither policy nor CA backend. One
+that keeps rows of its own (ACME's accounts and orders) reads and commits them through ``Records``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel
 
 from gateway.clock import Clock
-from gateway.http.message import PathRoute
+from gateway.http.message import HttpRequest, PathRoute
+from gateway.model.certificate import CertificateRecord, RevocationReason
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
-from gateway.model.evidence import CredentialKind
+from gateway.model.evidence import CredentialKind, RemoteInfo
 from gateway.model.ids import EndpointName, ProtocolName
 from gateway.model.outcome import Outcome, Refused
+from gateway.model.preview import Preview
 from gateway.model.reasons import Reason
 from gateway.model.wanted import Wanted
+from gateway.outbound.network import Network
+from gateway.store.unit import Unit
 
 __all__ = [
     "API_VERSION",
     "BadMessage",
+    "BaseUrls",
     "CaInformation",
+    "Certificates",
     "EndpointView",
     "Enrolments",
+    "ExternalAccount",
+    "ExternalAccounts",
     "FrontEnd",
+    "JobHandler",
+    "JobQueue",
     "Mounted",
+    "OnceOnly",
+    "Recheck",
+    "Records",
     "Services",
+    "Unit",
 ]
 
-API_VERSION = 1
+API_VERSION = 2
+T = TypeVar("T")
+
+# Does one job with its arguments: None when it is done, else the time to run it again. May run twice.
+JobHandler = Callable[[Mapping[str, object]], Awaitable[datetime | None]]
+# Asked by endpoint and transaction before a request that waited (for approval) is sent to the CA: reasons
+# why it must not be any more. Empty: go on.
+Recheck = Callable[[EndpointName, str], Awaitable[tuple[Reason, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +63,15 @@ class EndpointView:
 
     name: EndpointName
     options: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalAccount:
+    """An external account (RFC 8555 section 7.3.4) whose MAC was right. ``name`` is its key identifier."""
+
+    credential_id: str
+    name: str
+    counted: bool = False
 
 
 class Enrolments(Protocol):
@@ -51,8 +83,19 @@ class Enrolments(Protocol):
         Raises Overloaded and StoreUnavailable; every other trouble is in the outcome.
         """
 
-    async def preview(self, request: EnrolmentRequest) -> tuple[Reason, ...]:
-        """What policy would say now, without key and without recording; empty means it would pass."""
+    async def preview(self, request: EnrolmentRequest) -> Preview:
+        """What policy would say now, without key and without recording; presented accounts are checked.
+
+        Raises StoreUnavailable and BackendUnavailable.
+        """
+
+    async def outcome_of(
+        self, protocol: ProtocolName, endpoint: EndpointName, parts: tuple[bytes, ...]
+    ) -> Outcome | None:
+        """What became of the request with this correlation (one without identity); None: there is none.
+
+        However long ago it was closed, and also if its certificate was revoked. Raises StoreUnavailable.
+        """
 
     async def record_bad_message(self, bad: BadMessage) -> Refused:
         """Record a malformed or misdirected message as refused; bounded per source address."""
@@ -65,6 +108,9 @@ class Enrolments(Protocol):
     def wanted(self, protocol: ProtocolName, endpoint: EndpointName, operation: Operation) -> Wanted | None:
         """What policy expects here, or None where no policy could ever be selected."""
 
+    def profiles(self, protocol: ProtocolName, endpoint: EndpointName) -> Mapping[str, str]:
+        """Profiles that some policy of this endpoint is for, with what its owner says of each."""
+
 
 class CaInformation(Protocol):
     """What relying parties need of the CAs behind an endpoint."""
@@ -74,6 +120,90 @@ class CaInformation(Protocol):
 
         Raises BackendUnavailable.
         """
+
+
+class Certificates(Protocol):
+    """Issued certificates. All raise StoreUnavailable."""
+
+    async def by_sha256(self, sha256: str) -> CertificateRecord | None:
+        """The certificate with this SHA-256 of its DER, in lower-case hex."""
+
+    async def by_serial(self, serial_hex: str) -> tuple[CertificateRecord, ...]:
+        """Certificates of any of our issuers with this serial number (lower-case hex, no leading zeros)."""
+
+    async def key_compromised(self, spki_sha256: str) -> bool:
+        """Whether a certificate of this key was revoked for keyCompromise."""
+
+    async def revoke(self, record: CertificateRecord, reason: RevocationReason, actor: str) -> None:
+        """Revoke; durable on return, and on the next CRL that anybody gets. Raises Conflict if revoked."""
+
+
+class ExternalAccounts(Protocol):
+    """MAC keys that people were given outside the protocol (``pkigate credential add acme-eab``)."""
+
+    async def verify(
+        self,
+        protocol: ProtocolName,
+        endpoint: EndpointName,
+        key_identifier: str,
+        algorithm: str,
+        signed: bytes,
+        mac: bytes,
+        remote: RemoteInfo,
+    ) -> ExternalAccount:
+        """Check an HMAC ("HS256", "HS384", "HS512") over ``signed``.
+
+        Raises GatewayError with auth.failed (unknown, revoked or wrong: not told apart) or
+        auth.credential-scope (not for this endpoint, expired, used up), RetryLater with auth.throttled.
+        """
+
+    def take(self, unit: Unit, account: ExternalAccount, now: datetime) -> None:
+        """Take one use off a counted one in the unit that binds it; commit raises Conflict if it has none."""
+
+
+class Records(Protocol):
+    """Rows of the front end's own tables, read and written as the house does it."""
+
+    async def read(self, query: Callable[[Any], T]) -> T:
+        """Run ``query(connection)``. Raises StoreUnavailable."""
+
+    async def commit(self, unit: Unit) -> None:
+        """Write a unit whole or not at all; durable on return. Raises Conflict, Overloaded, StoreUnavailable."""
+
+
+class JobQueue(Protocol):
+    """Durable work. A job's kind begins with the protocol's name and a hyphen."""
+
+    def enqueue(self, unit: Unit, kind: str, key: str, args: Mapping[str, object], run_at: datetime) -> None:
+        """Add a job in this unit, unless one of this kind and key waits or runs already."""
+
+    def withdraw(self, unit: Unit, kind: str, key: str) -> None:
+        """Take a job that nobody has begun out of the queue, since its work is done in this unit."""
+
+
+class OnceOnly(Protocol):
+    """Remembers what was redeemed, for all processes that share the database."""
+
+    @property
+    def since(self) -> datetime:
+        """What was given out before this moment can no longer be judged and must be refused."""
+
+    async def redeem(self, token: bytes, until: datetime) -> bool:
+        """True the first time, False ever after. ``until``: from then on the caller refuses it by itself.
+
+        Raises StoreUnavailable.
+        """
+
+
+class BaseUrls(Protocol):
+    """The external base URLs (scheme and authority, no slash at the end) that clients come by."""
+
+    def of(self, request: HttpRequest) -> str:
+        """The one that this request came by; links in its answer begin with it."""
+
+    @property
+    def known(self) -> frozenset[str]:
+        """All of them: an object's URL may have been made with any."""
 
 
 class Services(Protocol):
@@ -86,7 +216,31 @@ class Services(Protocol):
     def ca_information(self) -> CaInformation: ...
 
     @property
+    def certificates(self) -> Certificates: ...
+
+    @property
+    def external_accounts(self) -> ExternalAccounts: ...
+
+    @property
+    def records(self) -> Records: ...
+
+    @property
+    def jobs(self) -> JobQueue: ...
+
+    @property
+    def once_only(self) -> OnceOnly: ...
+
+    @property
+    def base_urls(self) -> BaseUrls: ...
+
+    @property
+    def network(self) -> Network: ...
+
+    @property
     def clock(self) -> Clock: ...
+
+    def shared_key(self, purpose: str) -> bytes:
+        """32 bytes derived from the server key for this purpose, the same in every process and replica."""
 
     def endpoint(self, protocol: ProtocolName, name: str) -> EndpointView | None:
         """The endpoint of this name in the active bundle."""
@@ -94,13 +248,21 @@ class Services(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """What a front end puts into the house."""
+    """What a front end puts into the house. ``housekeeping`` runs now and then, in one worker at a time."""
 
     routes: tuple[PathRoute, ...]
+    jobs: Mapping[str, JobHandler] = field(default_factory=dict)
+    recheck: Recheck | None = None
+    housekeeping: Callable[[], Awaitable[None]] | None = None
+    aclose: Callable[[], Awaitable[None]] | None = None
 
 
 class FrontEnd(Protocol):
-    """What the entry point names: a class with these attributes, made without arguments."""
+    """What the entry point names: a class with these attributes, made without arguments.
+
+    An options model may have a property ``binds_accounts: bool``: whether every account at such an endpoint
+    was bound to an external one. Policies that ask for no challenge are loaded for such endpoints only.
+    """
 
     name: ClassVar[ProtocolName]
     options_model: ClassVar[type[BaseModel]]

@@ -50,8 +50,10 @@ class RequestedIdentity:
 class Correlation:
     """What makes two messages the same request (decisions: "What counts as the same request").
 
-    The service hashes protocol, endpoint, ``parts`` and, if ``with_identity``, the verified identity, each
-    length-prefixed. ``grace_s``: how long a closed request answers repeats; None = endpoint's setting.
+    The service hashes protocol, endpoint, ``parts`` and, if ``with_identity``, the verified identity and the
+    renewed certificate, each length-prefixed. Without identity the parts are the protocol's own transaction
+    (an ACME order), by which ``Enrolments.outcome_of`` finds the request again. ``grace_s``: how long a
+    closed request answers repeats; None = endpoint's setting.
     """
 
     parts: tuple[bytes, ...]
@@ -78,6 +80,7 @@ class EnrolmentRequest:
     not_after: datetime | None = None
     linking: Linking = Linking.ABSENT
     wants_confirmation: bool = False
+    transaction_id: str = ""  # the protocol's own name of it, for the record: an ACME order's id
 
 
 @dataclass(frozen=True, slots=True)

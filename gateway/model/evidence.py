@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import NewType
+
+from gateway.model.names import NameKind
 
 CredentialKind = NewType("CredentialKind", str)  # open: a plug-in may bring its own kind
 
@@ -16,6 +19,7 @@ CHALLENGE_DYNAMIC = CredentialKind("challenge-dynamic")
 MAC = CredentialKind("mac")
 SIGNATURE = CredentialKind("signature")
 ACME_ACCOUNT = CredentialKind("acme-account")
+ACME_EAB = CredentialKind("acme-eab")  # a stored MAC key that accounts are bound with (RFC 8555 7.3.4)
 API_TOKEN = CredentialKind("api-token")
 
 
@@ -60,15 +64,50 @@ class PresentedCertificate:
     kind: CredentialKind = MTLS
 
 
-PresentedCredential = PresentedPassword | PresentedCertificate
+@dataclass(frozen=True, slots=True)
+class ProvenName:
+    """A name that the requester was found to control (RFC 8555 section 8).
+
+    ``value`` is written as in ``GeneralName.value``, with ``*.`` for a wildcard. ``method`` is the challenge
+    type (``http-01``), or ``prevalidated`` where the external account stands in for it.
+    """
+
+    kind: NameKind
+    value: str
+    method: str
+    at: datetime
+
+
+PREVALIDATED = "prevalidated"
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedAccount:
+    """An ACME account whose key signed the message and which its front end found valid (RFC 8555 6.2, 7.1.2).
+
+    ``credential_id`` names the external account credential that it is bound to; whether that one still counts
+    is not yet checked. ``thumbprint`` is that of RFC 7638 in base64url.
+    """
+
+    account_id: str
+    thumbprint: str
+    label: str  # for people: the first contact, else the id
+    proven: tuple[ProvenName, ...] = ()
+    credential_id: str | None = None
+    kind: CredentialKind = ACME_ACCOUNT
+
+
+PresentedCredential = PresentedPassword | PresentedCertificate | PresentedAccount
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCredential:
     """A credential that stood up to verification. Made only in ``gateway.authn``.
 
-    ``identity`` is canonical: ``basic:ID-OF-THE-CREDENTIAL`` or ``cert:SHA256-OF-SPKI/SUBJECT``.
-    ``names`` bounds what this credential may ask for: DNS suffixes, or ``None`` for no bound of its own.
+    ``identity`` is canonical: ``basic:ID-OF-THE-CREDENTIAL``, ``cert:SHA256-OF-SPKI/SUBJECT`` or
+    ``acme:ACCOUNT-ID``. ``names`` and ``profiles`` bound what this credential may ask for (DNS suffixes,
+    profile names); ``None`` is no bound of its own. ``proven``: names that the requester controls, None where
+    the kind of credential proves none. ``prevalidated``: DNS suffixes whose names need no challenge.
     """
 
     kind: CredentialKind
@@ -78,6 +117,9 @@ class VerifiedCredential:
     credential_id: str | None = None
     names: tuple[str, ...] | None = None
     counted: bool = False  # each accepted request takes one use off it
+    profiles: tuple[str, ...] | None = None
+    proven: tuple[ProvenName, ...] | None = None
+    prevalidated: tuple[str, ...] = ()
     detail: tuple[tuple[str, str], ...] = ()
 
 

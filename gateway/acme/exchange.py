@@ -1,0 +1,60 @@
+"""One HTTP request to an ACME endpoint, as every operation sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.acme.jws import VerifiedJws
+from gateway.acme.options import AcmeOptions
+from gateway.acme.paths import Links
+from gateway.acme.tables.accounts import AccountRow
+from gateway.frontend import Services
+from gateway.http.message import HttpRequest
+from gateway.model.evidence import RemoteInfo
+from gateway.model.ids import EndpointName, ProtocolName
+
+ACME = ProtocolName("acme")
+_MAX_USER_AGENT_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request to an endpoint that exists. ``resource`` is the word of its path: ``new-order``."""
+
+    services: Services
+    request: HttpRequest
+    endpoint: EndpointName
+    options: AcmeOptions
+    links: Links
+    resource: str
+
+    @property
+    def remote(self) -> RemoteInfo:
+        """Where the request came from, for policy and for the record."""
+        request = self.request
+        return RemoteInfo(
+            address=request.client_address,
+            listener=request.listener,
+            tls_version=request.tls.version if request.tls else "",
+            cipher=request.tls.cipher if request.tls else "",
+            via_proxy=request.via_proxy,
+            user_agent=(request.header(b"user-agent") or "")[:_MAX_USER_AGENT_CHARACTERS],
+            message=self.resource,
+            transport_id=request.request_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A POST whose JWS was verified (RFC 8555 section 6.2). ``account`` is valid and agreed to the terms;
+    None where the message brought its own key."""
+
+    exchange: Exchange
+    jws: VerifiedJws
+    account: AccountRow | None
+
+    @property
+    def known_account(self) -> AccountRow:
+        """The account of a message that had to be signed by one."""
+        assert self.account is not None
+        return self.account

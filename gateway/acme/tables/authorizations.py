@@ -1,0 +1,195 @@
+"""Rows of authorizations (RFC 8555 section 7.1.4).
+
+All challenges of an authorization share its token, and one of them at most is ever answered: when that one
+fails, the authorization is invalid. So a challenge needs no row of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, text, update
+
+from gateway.acme.tables.schema import AUTHORIZATION
+from gateway.clock import from_epoch_s, to_epoch_s
+from gateway.store.columns import json_object, json_text, optional_time, texts, texts_column, time_column
+from gateway.store.statement import Statement
+from gateway.store.unit import Unit
+
+PENDING, PROCESSING, VALID, INVALID, DEACTIVATED = "pending", "processing", "valid", "invalid", "deactivated"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRow:
+    """``status`` is the authorization's, but for ``processing``: pending, with a challenge being validated.
+
+    ``challenges`` are the types on offer, ``method`` the one that was answered (or ``prevalidated``),
+    ``attempt`` an id of that answer, ``key_authorization`` the one of the account's key at that time.
+    ``error`` is a problem document (without status): of the last look while processing, the final one when
+    invalid. ``evidence`` tells what was seen, for the record. Whether it has expired is for
+    ``gateway.acme.order_state`` to judge.
+    """
+
+    id: str
+    endpoint: str
+    account_id: str
+    kind: str  # "dns" or "ip"
+    name: str  # canonical, without "*."
+    wildcard: bool
+    status: str
+    token: str
+    challenges: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime
+    method: str | None = None
+    attempt: str | None = None
+    key_authorization: str | None = None
+    error: Mapping[str, object] | None = None
+    evidence: Mapping[str, object] | None = None
+    validated_at: datetime | None = None
+    version: int = 1
+
+    @property
+    def identifier(self) -> str:
+        """As in ``OrderRow.identifiers``."""
+        return f"{self.kind}:{'*.' if self.wildcard else ''}{self.name}"
+
+
+def insert(unit: Unit, row: AuthorizationRow) -> None:
+    unit.insert(
+        AUTHORIZATION,
+        {
+            "id": row.id,
+            "endpoint": row.endpoint,
+            "account_id": row.account_id,
+            "kind": row.kind,
+            "name": row.name,
+            "wildcard": int(row.wildcard),
+            "token": row.token,
+            "challenges": texts_column(row.challenges),
+            "created_at": to_epoch_s(row.created_at),
+            **_changing(row),
+            "version": row.version,
+        },
+    )
+
+
+def change(unit: Unit, before: AuthorizationRow, after: AuthorizationRow) -> None:
+    """Write everything that may change. Commit raises Conflict if the row has moved on since ``before``."""
+    values = {f"new_{name}": value for name, value in _changing(after).items()}
+    unit.move(_CHANGE, {"row_id": before.id, "version_was": before.version, **values})
+
+
+def get(
+    connection: Connection, endpoint: str, account_id: str, authorization_id: str
+) -> AuthorizationRow | None:
+    row = _BY_ID.first(
+        connection, endpoint=endpoint, account_id=account_id, authorization_id=authorization_id
+    )
+    return None if row is None else _row(row)
+
+
+def of_order(
+    connection: Connection, endpoint: str, account_id: str, authorization_ids: Sequence[str]
+) -> tuple[AuthorizationRow, ...]:
+    """Those of one order, in its order."""
+    found = (get(connection, endpoint, account_id, one) for one in authorization_ids)
+    return tuple(row for row in found if row is not None)
+
+
+def valid_for(
+    connection: Connection, endpoint: str, account_id: str, names: Sequence[str], now: datetime
+) -> tuple[AuthorizationRow, ...]:
+    """Valid, unexpired authorizations of this account for these names (without "*."), newest first."""
+    found: list[AuthorizationRow] = []
+    for name in dict.fromkeys(names):
+        rows = _VALID_FOR.all(
+            connection, endpoint=endpoint, account_id=account_id, name_is=name, now_s=to_epoch_s(now)
+        )
+        found += [_row(row) for row in rows]
+    return tuple(found)
+
+
+def count_open(connection: Connection, account_id: str, now: datetime) -> int:
+    """How many unexpired authorizations of this account wait for an answer or are being validated."""
+    row = _COUNT_OPEN.first(connection, account_id=account_id, now_s=to_epoch_s(now))
+    return int(row[0]) if row is not None else 0
+
+
+def _changing(row: AuthorizationRow) -> dict[str, int | str | None]:
+    return {
+        "status": row.status,
+        "method": row.method,
+        "attempt": row.attempt,
+        "key_authorization": row.key_authorization,
+        "error": None if row.error is None else json_text(row.error),
+        "evidence": None if row.evidence is None else json_text(row.evidence),
+        "validated_at": time_column(row.validated_at),
+        "expires_at": to_epoch_s(row.expires_at),
+    }
+
+
+_CHANGING = (
+    "status",
+    "method",
+    "attempt",
+    "key_authorization",
+    "error",
+    "evidence",
+    "validated_at",
+    "expires_at",
+)
+_COLUMNS = tuple(column for column in AUTHORIZATION.c if column.name != "pk")
+_NAMES = tuple(column.name for column in _COLUMNS)
+_BY_ID = Statement(
+    select(*_COLUMNS).where(
+        AUTHORIZATION.c.id == bindparam("authorization_id"),
+        AUTHORIZATION.c.account_id == bindparam("account_id"),
+        AUTHORIZATION.c.endpoint == bindparam("endpoint"),
+    ),
+    ("endpoint", "account_id", "authorization_id"),
+)
+_VALID_FOR = Statement(
+    select(*_COLUMNS)
+    .where(
+        AUTHORIZATION.c.account_id == bindparam("account_id"),
+        AUTHORIZATION.c.name == bindparam("name_is"),
+        AUTHORIZATION.c.endpoint == bindparam("endpoint"),
+        text("status = 'valid'"),
+        AUTHORIZATION.c.expires_at > bindparam("now_s"),
+    )
+    .order_by(AUTHORIZATION.c.pk.desc())
+    .limit(20),
+    ("endpoint", "account_id", "name_is", "now_s"),
+)
+_COUNT_OPEN = Statement(
+    select(func.count())
+    .select_from(AUTHORIZATION)
+    .where(
+        AUTHORIZATION.c.account_id == bindparam("account_id"),
+        text("status IN ('pending', 'processing')"),
+        AUTHORIZATION.c.expires_at > bindparam("now_s"),
+    ),
+    ("account_id", "now_s"),
+)
+_CHANGE = Statement(
+    update(AUTHORIZATION)
+    .where(AUTHORIZATION.c.id == bindparam("row_id"), AUTHORIZATION.c.version == bindparam("version_was"))
+    .values(**{name: bindparam(f"new_{name}") for name in _CHANGING}, version=AUTHORIZATION.c.version + 1),
+    ("row_id", "version_was", *(f"new_{name}" for name in _CHANGING)),
+)
+
+
+def _row(row: Any) -> AuthorizationRow:
+    values = dict(zip(_NAMES, row, strict=True))
+    values["wildcard"] = bool(values["wildcard"])
+    values["challenges"] = texts(values["challenges"])
+    for name in ("error", "evidence"):
+        values[name] = None if values[name] is None else json_object(values[name])
+    values["validated_at"] = optional_time(values["validated_at"])
+    for name in ("created_at", "expires_at"):
+        values[name] = from_epoch_s(values[name])
+    return AuthorizationRow(**values)
