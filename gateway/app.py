@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from gateway import __version__, quickstart
-from gateway.composition.addresses import Addresses, listener_specs, settle_addresses
+from gateway.composition.addresses import Addresses, listener_specs, network_settings, settle_addresses
 from gateway.composition.policies import PolicyFiles, are_packaged
 from gateway.composition.preparation import Preparation, Prepared
 from gateway.composition.tls_identity import TlsIdentity
@@ -94,6 +94,7 @@ def _announce(config: Config, data: DataDirectory, addresses: Addresses, prepare
         crl=prepared.crl,
         names=quickstart.DEMO_NAMES if are_packaged(config.policies) else (),
         est=est,
+        acme=_acme_access(config, data, addresses, prepared),
     )
     quickstart.write(data.quickstart_file, told)
     text = quickstart.banner(
@@ -101,3 +102,21 @@ def _announce(config: Config, data: DataDirectory, addresses: Addresses, prepare
     )
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _acme_access(
+    config: Config, data: DataDirectory, addresses: Addresses, prepared: Prepared
+) -> quickstart.AcmeAccess | None:
+    if not prepared.acme or addresses.https is None:
+        return None
+    eab = None
+    if prepared.acme_demo:
+        key = quickstart.demo_hmac_key(data.server_key(), "acme-eab")
+        eab = (quickstart.EAB_DEMO_KEY_IDENTIFIER, quickstart.base64url(key))
+    settings = network_settings(config, addresses)
+    return quickstart.AcmeAccess(
+        directory=f"{addresses.https}/acme/directory",
+        http01_port=settings.http_port,
+        tls_alpn01_port=settings.tls_port,
+        eab=eab,
+    )

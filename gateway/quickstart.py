@@ -22,7 +22,9 @@ from gateway.errors import ConfigurationError
 
 VERSION = 1
 EST_DEMO_USER = "demo"
+EAB_DEMO_KEY_IDENTIFIER = "demo"
 DEMO_NAMES = ("*.test", "*.example", "*.internal", "localhost")
+STANDARD_HTTP_PORT = 80
 _DEMO_SECRET_BYTES = 18
 
 
@@ -36,6 +38,30 @@ class EstAccess:
 
     def __repr__(self) -> str:
         return f"EstAccess(url={self.url!r}, user={self.user!r}, password=...)"
+
+
+@dataclass(frozen=True, slots=True)
+class AcmeAccess:
+    """How a client enrols by ACME (RFC 8555). The ports are where challenges are looked at; the key of the
+    demo external account is base64url, as clients take it (RFC 8555 section 7.3.4)."""
+
+    directory: str
+    http01_port: int
+    tls_alpn01_port: int
+    eab: tuple[str, str] | None = None  # key identifier, HMAC key
+
+    def __repr__(self) -> str:
+        return f"AcmeAccess(directory={self.directory!r}, eab=...)"
+
+    def document(self) -> dict[str, object]:
+        found: dict[str, object] = {
+            "directory": self.directory,
+            "http01_port": self.http01_port,
+            "tls_alpn01_port": self.tls_alpn01_port,
+        }
+        if self.eab is not None:
+            found["eab"] = {"kid": self.eab[0], "hmac_key": self.eab[1]}
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +79,7 @@ class QuickStart:
     crl: str | None
     names: tuple[str, ...] = DEMO_NAMES
     est: EstAccess | None = None
+    acme: AcmeAccess | None = None
 
     def document(self) -> dict[str, object]:
         """The JSON document, without the keys that do not work."""
@@ -66,6 +93,7 @@ class QuickStart:
             "root_pem": str(self.root_pem),
             "ca": ca,
             "names": list(self.names) or None,
+            "acme": None if self.acme is None else self.acme.document(),
             "est": None
             if self.est is None
             else {"url": self.est.url, "user": self.est.user, "password": self.est.password},
@@ -78,6 +106,16 @@ def demo_secret(server_key: bytes, label: str) -> str:
     info = b"pkigate demo " + label.encode()
     derived = HKDF(SHA256(), _DEMO_SECRET_BYTES, salt=None, info=info).derive(server_key)
     return base64.urlsafe_b64encode(derived).decode()
+
+
+def demo_hmac_key(server_key: bytes, label: str) -> bytes:
+    """The demo MAC key of one protocol: 32 derived bytes."""
+    return HKDF(SHA256(), 32, salt=None, info=b"pkigate demo MAC " + label.encode()).derive(server_key)
+
+
+def base64url(value: bytes) -> str:
+    """Without padding (RFC 7515 section 2)."""
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
 
 def demo_wanted(setting: str, addresses: Iterable[str]) -> bool:
@@ -135,8 +173,32 @@ def banner(quick_start: QuickStart, *, quickstart_file: Path, data_directory: Pa
             "",
             est_command(quick_start, quickstart_file=quickstart_file),
         ]
+    if quick_start.acme is not None and quick_start.acme.http01_port != STANDARD_HTTP_PORT:
+        lines += [
+            "",
+            "  First certificate by ACME, with certbot where it is installed (needs no root):",
+            "",
+            acme_command(quick_start),
+        ]
     lines += ["", "  Stop with Ctrl-C. A second start keeps everything.", ""]
     return "\n".join(lines)
+
+
+def acme_command(quick_start: QuickStart) -> str:
+    """One shell command by which certbot gets a certificate for ``web-1.test``, in lab mode.
+
+    It leaves everything in the directory ``certbot`` below the current one. Raises ValueError where ACME does
+    not work.
+    """
+    if quick_start.acme is None:
+        raise ValueError("ACME does not work on this gateway")
+    return (
+        f"REQUESTS_CA_BUNDLE={shlex.quote(str(quick_start.root_pem))} certbot certonly \\\n"
+        f"--server {quick_start.acme.directory} \\\n"
+        "--config-dir certbot --work-dir certbot --logs-dir certbot -n --agree-tos \\\n"
+        "--register-unsafely-without-email "
+        f"--standalone --http-01-port {quick_start.acme.http01_port} -d web-1.test"
+    )
 
 
 def est_command(quick_start: QuickStart, *, quickstart_file: Path) -> str:

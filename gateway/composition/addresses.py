@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ca_backend.api import PublishedUrls
-from gateway.config import Config, Listener, require_public_urls
+from gateway.config import Config, Listener, require_public_urls, split_resolver
+from gateway.config.validation import LAB_SUFFIXES
 from gateway.datadir import DataDirectory, settle_ports
 from gateway.http.listener import (
     CertificateHeader,
@@ -18,8 +19,10 @@ from gateway.http.listener import (
     TlsSettings,
 )
 from gateway.http.metrics import METRICS_SERVICE
+from gateway.outbound.network import NetworkSettings
 
 METRICS_LISTENER = "metrics"
+HTTP01, TLS_ALPN01 = "http-01", "tls-alpn-01"  # in ports.json: where lab mode looks at challenges
 _FLAGS = {"https": "--https-port", "http": "--http-port", METRICS_LISTENER: "--metrics-port"}
 LoadCredentials = Callable[[Listener], TlsCredentials]
 
@@ -48,6 +51,9 @@ def settle_addresses(config: Config, data: DataDirectory) -> Addresses:
     wanted = {listener.name: (listener.address, listener.port) for listener in config.listeners}
     if config.metrics.enabled:
         wanted[METRICS_LISTENER] = (config.metrics.address, config.metrics.port)
+    if config.lab.enabled:
+        wanted[HTTP01] = ("127.0.0.1", config.lab.http01_port)
+        wanted[TLS_ALPN01] = ("127.0.0.1", config.lab.tls_alpn01_port)
     ports = settle_ports(data, wanted)
     return Addresses(ports, _base_url(config, ports, plain=False), _base_url(config, ports, plain=True))
 
@@ -97,4 +103,21 @@ def _spec(config: Config, listener: Listener, port: int, load: LoadCredentials) 
         client_certificate_header=CertificateHeader(listener.client_certificate_header.value),
         limits=HttpLimits(connections=config.limits.connections),
         flag=_FLAGS.get(listener.name, ""),
+    )
+
+
+def network_settings(config: Config, addresses: Addresses) -> NetworkSettings:
+    """How validation goes out from this host: as anybody would, or as lab mode bends it."""
+    resolvers = tuple(split_resolver(text) for text in config.validation.resolvers)
+    if not config.lab.enabled:
+        return NetworkSettings(resolvers=resolvers)
+    names = config.lab.loopback_names
+    if names is None:
+        names = () if resolvers else LAB_SUFFIXES
+    return NetworkSettings(
+        resolvers=resolvers,
+        http_port=addresses.ports[HTTP01],
+        tls_port=addresses.ports[TLS_ALPN01],
+        allow_loopback=config.lab.loopback_targets,
+        loopback_suffixes=names,
     )

@@ -4,18 +4,18 @@ from gateway.config.model import (
     ClientCertificate,
     ClientCertificateHeader,
     Config,
-    Lab,
     Limits,
     Listener,
     Logging,
     Metrics,
     TlsFiles,
-    default_data_directory,
 )
 from gateway.config.overrides import Flags, unknown_variables
 from gateway.config.public import require_public_urls
 from gateway.config.reference import config_markdown, config_schema
 from gateway.config.source import load, parse, read_file
+from gateway.config.validation import Lab, Validation, split_resolver
+from gateway.config.values import default_data_directory
 
 __all__ = [
     "ClientCertificate",
@@ -28,6 +28,7 @@ __all__ = [
     "Logging",
     "Metrics",
     "TlsFiles",
+    "Validation",
     "config_markdown",
     "config_schema",
     "default_data_directory",
@@ -35,5 +36,6 @@ __all__ = [
     "parse",
     "read_file",
     "require_public_urls",
+    "split_resolver",
     "unknown_variables",
 ]

@@ -6,125 +6,34 @@ be requested and issued stands in the policy bundle, not here.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    model_validator,
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from gateway.config.validation import Lab, Validation
+from gateway.config.values import (
+    HTTP_LISTENER,
+    HTTPS_LISTENER,
+    WILDCARD_ADDRESSES,
+    AbsolutePath,
+    BaseUrl,
+    DatabaseUrl,
+    IpAddress,
+    Name,
+    Network,
+    Port,
+    SecretReference,
+    Section,
+    Workers,
+    default_data_directory,
+    not_empty,
+    tls_form,
 )
-
 from gateway.policy.complaints import Misfit
-
-NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
-WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104  compared with, not bound
-MAX_WORKERS = 256
-HTTPS_LISTENER = "https"
-HTTP_LISTENER = "http"
-
-Item = TypeVar("Item")
-
-
-def default_data_directory() -> Path:
-    """``/var/lib/pkigate`` for root, else ``$XDG_DATA_HOME/pkigate`` (``~/.local/share/pkigate``)."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/pkigate")
-    data_home = os.environ.get("XDG_DATA_HOME")
-    return Path(data_home) / "pkigate" if data_home else Path.home() / ".local" / "share" / "pkigate"
-
-
-def _ip_address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError as exc:
-        raise ValueError("is no IP address; write 127.0.0.1, ::1, 0.0.0.0 (all IPv4) or :: (all)") from exc
-
-
-def _base_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("is no base URL; write for example https://pki.example.com")
-    if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError("a base URL has no path, query or user; write for example https://pki.example.com")
-    return f"{parts.scheme}://{parts.netloc.lower()}"
-
-
-def _network(given: object) -> object:
-    if not isinstance(given, str):
-        return given
-    try:
-        return ipaddress.ip_network(given)
-    except ValueError as exc:
-        raise ValueError(
-            f"{given!r} is no network ({exc}); write 10.0.0.0/8, or an address for one host"
-        ) from exc
-
-
-def _worker_setting(given: object) -> object:
-    text = str(given)
-    if text == "auto":
-        return text
-    # pydantic's own union would complain twice, once for each alternative.
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_WORKERS):
-        raise ValueError(
-            f"{given!r} is no number of workers; write auto, or a number from 1 to {MAX_WORKERS}"
-        )
-    return int(text)
-
-
-def _not_empty(given: tuple[Item, ...]) -> tuple[Item, ...]:
-    if not given:
-        raise ValueError("the list is empty; write at least one")
-    return given
-
-
-def _tls_form(given: object) -> str:
-    return "word" if isinstance(given, str) else "files"
-
-
-def _secret_reference(text: str) -> str:
-    scheme, _, name = text.partition(":")
-    if scheme not in {"file", "env", "cred"} or not name:
-        # The text itself is not repeated: it may be the secret.
-        raise ValueError("is no secret reference; write file:PATH, env:NAME or cred:NAME, never the secret")
-    return text
-
-
-def _database_url(text: str) -> str:
-    scheme = text.partition("://")[0]
-    if scheme not in {"sqlite", "postgresql", "postgresql+psycopg"} or "://" not in text:
-        raise ValueError(
-            "is no database URL; write sqlite:////absolute/path.sqlite3 or postgresql://USER@HOST/DATABASE"
-        )
-    return text
-
-
-IpAddress = Annotated[str, AfterValidator(_ip_address)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-SecretReference = Annotated[str, AfterValidator(_secret_reference)]
-DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
-Workers = Annotated[Literal["auto"] | int, BeforeValidator(_worker_setting)]
-AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: no unknown keys, never changed once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TlsFiles(Section):
@@ -141,7 +50,7 @@ class TlsFiles(Section):
 
 TlsSetting = Annotated[
     Annotated[Literal["auto", "off"], Tag("word")] | Annotated[TlsFiles, Tag("files")],
-    Discriminator(_tls_form),
+    Discriminator(tls_form),
 ]
 
 
@@ -187,7 +96,7 @@ class Listener(Section):
         description="Header in which a proxy of `trusted_proxies` hands on the client's certificate; "
         "from anyone else it is dropped.",
     )
-    serves: Annotated[tuple[Name, ...], AfterValidator(_not_empty)] = Field(
+    serves: Annotated[tuple[Name, ...], AfterValidator(not_empty)] = Field(
         description="Services on this listener: front ends (`est`, `acme`, `scep`, `cmp` or a plug-in's "
         "name) and `api`, `crl`, `ocsp`, `ca`.",
     )
@@ -230,15 +139,6 @@ class Metrics(Section):
     enabled: bool = Field(default=True, description="Whether the metrics listener exists.")
     address: IpAddress = Field(default="127.0.0.1", description="IP address to bind.")
     port: Port = Field(default=9464, description="TCP port. 0 picks a free one once and keeps it.")
-
-
-class Lab(Section):
-    """Switches for trying things out. Never for production."""
-
-    enabled: bool = Field(
-        default=False,
-        description="Lab mode (`--lab`): default policies also allow loopback addresses in certificates.",
-    )
 
 
 class Limits(Section):
@@ -297,7 +197,7 @@ class Config(Section):
         description="Opens the gateway's private keys: `file:PATH`, `env:NAME` or `cred:NAME` (a systemd "
         "credential). Default: `keys/passphrase` in the data directory, made at the first start.",
     )
-    listeners: Annotated[tuple[Listener, ...], AfterValidator(_not_empty)] = Field(
+    listeners: Annotated[tuple[Listener, ...], AfterValidator(not_empty)] = Field(
         default_factory=_default_listeners,
         description="Where the gateway listens. Default: `https` on port 8443 (acme, est, cmp, api; asks for "
         "client certificates) and `http` on port 8080 (scep, cmp, crl, ocsp, ca), both on 127.0.0.1.",
@@ -329,6 +229,9 @@ class Config(Section):
     logging: Logging = Field(default_factory=Logging, description="What is logged, and how.")
     metrics: Metrics = Field(default_factory=Metrics, description="The Prometheus listener.")
     limits: Limits = Field(default_factory=Limits, description="Bounds on what clients can use.")
+    validation: Validation = Field(
+        default_factory=Validation, description="How ACME's challenges are looked at from this host."
+    )
     lab: Lab = Field(default_factory=Lab, description="Switches for trying things out.")
 
     @property

@@ -15,7 +15,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.config.model import HTTP_LISTENER, HTTPS_LISTENER, Config
+from gateway.config.model import Config
+from gateway.config.values import HTTP_LISTENER, HTTPS_LISTENER
 from gateway.errors import ConfigurationError
 from gateway.policy.complaints import complaints_of
 
@@ -30,7 +31,7 @@ _FLAG_PATHS: dict[str, tuple[str, ...]] = {
     "lab": ("lab", "enabled"),
     "log_level": ("logging", "level"),
 }
-_LISTS = frozenset({"public_urls", "trusted_proxies"})
+_LISTS = frozenset({"public_urls", "trusted_proxies", "resolvers", "loopback_names"})
 _NOT_BY_VARIABLE = frozenset({"listeners"})
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.config.model import WILDCARD_ADDRESSES, Config
+from gateway.config.model import Config
+from gateway.config.values import WILDCARD_ADDRESSES
 from gateway.errors import ConfigurationError
 
 
