@@ -1,0 +1,63 @@
+"""The front ends of one worker, mounted: their routes, jobs and what they want to be asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+from gateway.frontend import JobHandler, Mounted, Recheck, Services
+from gateway.http.message import PathRoute
+from gateway.jobs.runner import Handler
+from gateway.model.ids import ProtocolName
+from gateway.plugins import Plugins
+from gateway.store.jobs import Job
+
+LOG = logging.getLogger(__name__)
+
+
+class MountedFrontEnds:
+    """Every front end that is installed, mounted over the same services."""
+
+    def __init__(self, plugins: Plugins, services: Services, rechecks: dict[ProtocolName, Recheck]) -> None:
+        """Fills ``rechecks``, which the enrolment service holds already."""
+        self._mounted: dict[str, Mounted] = {}
+        for name, frontend in plugins.frontends.items():
+            mounted = self._mounted[name] = frontend.mount(services)
+            if mounted.recheck is not None:
+                rechecks[ProtocolName(name)] = mounted.recheck
+
+    def routes(self) -> tuple[PathRoute, ...]:
+        return tuple(route for mounted in self._mounted.values() for route in mounted.routes)
+
+    def handlers(self) -> dict[str, Handler]:
+        """Job handlers by kind. Raises ValueError for a kind that does not begin with its protocol's name."""
+        found: dict[str, Handler] = {}
+        for name, mounted in self._mounted.items():
+            for kind, handler in mounted.jobs.items():
+                if not kind.startswith(f"{name}-"):
+                    raise ValueError(f"the job kind {kind!r} of the front end {name!r} is not its own")
+                found[kind] = _by_arguments(handler)
+        return found
+
+    async def keep_house(self) -> None:
+        """Let each tidy up; one that fails holds up no other."""
+        for name, mounted in self._mounted.items():
+            if mounted.housekeeping is not None:
+                try:
+                    await mounted.housekeeping()
+                except Exception:  # a plug-in may fail with anything
+                    LOG.exception("front-end.housekeeping-failed %s", name)
+
+    async def aclose(self) -> None:
+        for mounted in self._mounted.values():
+            if mounted.aclose is not None:
+                await mounted.aclose()
+
+
+def _by_arguments(handler: JobHandler) -> Handler:
+    async def handle(job: Job) -> datetime | None:
+        args: Mapping[str, object] = job.args
+        return await handler(args)
+
+    return handle
