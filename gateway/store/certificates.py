@@ -106,6 +106,11 @@ def by_serial(connection: Connection, issuer_key_sha256: str, serial_hex: str) -
     return _first(_BY_SERIAL.first(connection, issuer_key_sha256=issuer_key_sha256, serial_hex=serial_hex))
 
 
+def by_serial_any(connection: Connection, serial_hex: str) -> tuple[CertificateRecord, ...]:
+    """Certificates of any issuer with this serial number, as ``by_serial``; oldest first."""
+    return tuple(_record(row) for row in _BY_SERIAL_ANY.all(connection, serial_hex=serial_hex))
+
+
 def by_request(connection: Connection, request_id: str) -> CertificateRecord | None:
     """The newest certificate of a request."""
     return _first(_BY_REQUEST.first(connection, request_id=request_id))
@@ -213,6 +218,10 @@ _BY_SERIAL = Statement(
         CERTIFICATE.c.serial_hex == bindparam("serial_hex"),
     ),
     ("issuer_key_sha256", "serial_hex"),
+)
+_BY_SERIAL_ANY = Statement(
+    select(*_COLUMNS).where(CERTIFICATE.c.serial_hex == bindparam("serial_hex")).order_by(CERTIFICATE.c.pk),
+    ("serial_hex",),
 )
 _BY_REQUEST = Statement(
     select(*_COLUMNS)

@@ -17,10 +17,11 @@ from gateway.store.unit import Unit
 
 @dataclass(frozen=True, slots=True)
 class CredentialRow:
-    """``endpoints`` and ``names`` None: no bound. ``protocol`` None: any.
+    """``endpoints``, ``names`` and ``profiles`` None: no bound. ``protocol`` None: any.
 
     ``verifier`` is ``hmac-sha256:HEX`` or an argon2 string; ``sealed`` holds a secret that must be readable
     again, sealed under the server key. ``uses_left`` None: as often as wanted. ``source``: ``cli``, ``demo``.
+    ``prevalidated``: name suffixes that need no challenge (ACME).
     """
 
     id: str
@@ -36,6 +37,8 @@ class CredentialRow:
     uses_left: int | None = None
     revoked_at: datetime | None = None
     source: str = "cli"
+    profiles: tuple[str, ...] | None = None
+    prevalidated: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return f"CredentialRow(id={self.id!r}, kind={self.kind!r}, name={self.name!r})"
@@ -67,6 +70,8 @@ def insert(unit: Unit, row: CredentialRow) -> None:
             "uses_left": row.uses_left,
             "revoked_at": time_column(row.revoked_at),
             "source": row.source,
+            "profiles": None if row.profiles is None else texts_column(row.profiles),
+            "prevalidated": None if row.prevalidated is None else texts_column(row.prevalidated),
         },
     )
 
@@ -179,7 +184,7 @@ def _row(row: Any) -> CredentialRow:
     values = dict(zip(_NAMES, row, strict=True))
     for name in ("created_at", "expires_at", "revoked_at"):
         values[name] = optional_time(values[name])
-    for name in ("endpoints", "names"):
+    for name in ("endpoints", "names", "profiles", "prevalidated"):
         if values[name] is not None:
             values[name] = texts(values[name])
     return CredentialRow(**values)

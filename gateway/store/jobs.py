@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, delete, select, text, update
 
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.model.ids import new_id
@@ -69,6 +69,11 @@ def enqueue(
 def hasten(unit: Unit, kind: str, dedup_key: str, run_at: datetime) -> None:
     """Let a waiting job run at this time already; one that runs or is due earlier is left alone."""
     unit.move(_HASTEN, {"kind_was": kind, "key_was": dedup_key, "new_run_at": to_epoch_s(run_at)})
+
+
+def withdraw(unit: Unit, kind: str, dedup_key: str) -> None:
+    """Remove a job that nobody has begun, since its work is done in this unit; one that runs is left alone."""
+    unit.move(_WITHDRAW, {"kind_was": kind, "key_was": dedup_key})
 
 
 def due(connection: Connection, kinds: Sequence[str], now: datetime) -> bool:
@@ -147,6 +152,15 @@ _HASTEN = Statement(
     )
     .values(run_at=bindparam("new_run_at")),
     ("kind_was", "key_was", "new_run_at"),
+    exact=False,
+)
+_WITHDRAW = Statement(
+    delete(JOB).where(
+        JOB.c.kind == bindparam("kind_was"),
+        JOB.c.dedup_key == bindparam("key_was"),
+        text("state = 'ready'"),
+    ),
+    ("kind_was", "key_was"),
     exact=False,
 )
 

@@ -44,7 +44,8 @@ class RequestRow:
 
     ``sans`` are texts such as ``dns:a.test``. ``plan``, ``decision`` and ``remote`` are JSON objects whose
     form their writers fix. ``correlation`` is None for messages that never became a request; ``version``
-    counts the moves; ``answers_until`` is how long a closed request answers repeats.
+    counts the moves; ``answers_until`` is how long a closed request answers repeats. ``transaction_id`` is the
+    protocol's own name of the request (an ACME order's id).
     """
 
     id: str
@@ -79,6 +80,7 @@ class RequestRow:
     certificate_sha256: str | None = None
     closed_at: datetime | None = None
     answers_until: datetime | None = None
+    transaction_id: str | None = None
 
 
 class RequestChanges(TypedDict, total=False):
@@ -145,6 +147,7 @@ def insert(unit: Unit, row: RequestRow) -> None:
             "updated_at": to_epoch_s(row.updated_at),
             "closed_at": time_column(row.closed_at or (row.updated_at if row.state in _CLOSED else None)),
             "answers_until": time_column(row.answers_until),
+            "transaction_id": row.transaction_id,
         },
     )
 
@@ -206,6 +209,7 @@ def search(
     state: State | None = None,
     protocol: str | None = None,
     endpoint: str | None = None,
+    transaction_id: str | None = None,
     since: datetime | None = None,
     limit: int = 50,
     before_id: str | None = None,
@@ -216,7 +220,11 @@ def search(
         query = query.where(REQUEST.c.state == state.value)
         if state not in _CLOSED:
             query = query.where(REQUEST.c.closed_at.is_(None))  # the partial index holds few rows
-    for column, wanted in ((REQUEST.c.protocol, protocol), (REQUEST.c.endpoint, endpoint)):
+    for column, wanted in (
+        (REQUEST.c.protocol, protocol),
+        (REQUEST.c.endpoint, endpoint),
+        (REQUEST.c.transaction_id, transaction_id),
+    ):
         if wanted is not None:
             query = query.where(column == wanted)
     if since is not None:

@@ -74,15 +74,23 @@ REQUEST = Table(
     _column("updated_at", BigInteger),
     _column("closed_at", BigInteger, null=True),
     _column("answers_until", BigInteger, null=True),
+    _column("transaction_id", Text, null=True),
 )
 _REFUSED = text("reason_id IS NOT NULL")
 _OPEN = text("closed_at IS NULL")
+_IN_TRANSACTION = text("transaction_id IS NOT NULL")
 Index("request_id_key", REQUEST.c.id, unique=True)
 Index("request_reason_id", REQUEST.c.reason_id, sqlite_where=_REFUSED, postgresql_where=_REFUSED)
 # A request keeps its correlation to itself until it is retired, closed ones too, so that two copies of a
 # message that come at once to a CA in this process end with one certificate.
 Index("request_correlation_key", REQUEST.c.correlation, unique=True)
 Index("request_open_state", REQUEST.c.state, sqlite_where=_OPEN, postgresql_where=_OPEN)
+Index(
+    "request_transaction_id",
+    REQUEST.c.transaction_id,
+    sqlite_where=_IN_TRANSACTION,
+    postgresql_where=_IN_TRANSACTION,
+)
 
 CERTIFICATE = Table(
     "certificate",
@@ -112,7 +120,8 @@ CERTIFICATE = Table(
 )
 _NOT_GOOD = text("status <> 'good'")
 Index("certificate_sha256_key", CERTIFICATE.c.sha256, unique=True)
-Index("certificate_serial_key", CERTIFICATE.c.issuer_key_sha256, CERTIFICATE.c.serial_hex, unique=True)
+# The serial number comes first, so that a look-up without the issuer is served too.
+Index("certificate_serial_key", CERTIFICATE.c.serial_hex, CERTIFICATE.c.issuer_key_sha256, unique=True)
 Index("certificate_not_after", CERTIFICATE.c.not_after)
 Index("certificate_spki_sha256", CERTIFICATE.c.spki_sha256)
 Index("certificate_request_id", CERTIFICATE.c.request_id)
@@ -148,6 +157,8 @@ CREDENTIAL = Table(
     _column("uses_left", Integer, null=True),
     _column("revoked_at", BigInteger, null=True),
     _column("source", Text),
+    _column("profiles", Text, null=True),
+    _column("prevalidated", Text, null=True),
 )
 _UNREVOKED = text("revoked_at IS NULL")
 Index("credential_id_key", CREDENTIAL.c.id, unique=True)
