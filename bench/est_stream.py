@@ -100,8 +100,11 @@ class EstStream:
             "127.0.0.1", self._port, ssl=self._context, server_hostname=name
         )
 
-    async def exchange(self, octets: bytes) -> StreamAnswer:
-        """Send a request, read its answer. Raises OSError or EOFError where the connection breaks."""
+    async def exchange(self, octets: bytes, *, head_only: bool = False) -> StreamAnswer:
+        """Send a request, read its answer; ``head_only`` after HEAD, which has no body.
+
+        Raises OSError or EOFError where the connection breaks.
+        """
         assert self._reader is not None
         assert self._writer is not None
         self._writer.write(octets)
@@ -113,7 +116,7 @@ class EstStream:
                 length = int(line[15:])
             elif line.startswith(b"connection:"):
                 closing = line[11:].strip() == b"close"
-        body = await self._reader.readexactly(length) if length else b""
+        body = await self._reader.readexactly(length) if length and not head_only else b""
         if closing:
             await self.close()
         return StreamAnswer(status, head, body)
