@@ -113,6 +113,19 @@ def valid_for(
     return tuple(found)
 
 
+def pending_for(
+    connection: Connection, endpoint: str, account_id: str, names: Sequence[str], after: datetime
+) -> tuple[AuthorizationRow, ...]:
+    """Unanswered authorizations of this account for these names that expire after ``after``, newest first."""
+    found: list[AuthorizationRow] = []
+    for name in dict.fromkeys(names):
+        rows = _PENDING_FOR.all(
+            connection, endpoint=endpoint, account_id=account_id, name_is=name, after_s=to_epoch_s(after)
+        )
+        found += [_row(row) for row in rows]
+    return tuple(found)
+
+
 def count_open(connection: Connection, account_id: str, now: datetime) -> int:
     """How many unexpired authorizations of this account wait for an answer or are being validated."""
     row = _COUNT_OPEN.first(connection, account_id=account_id, now_s=to_epoch_s(now))
@@ -164,6 +177,20 @@ _VALID_FOR = Statement(
     .order_by(AUTHORIZATION.c.pk.desc())
     .limit(20),
     ("endpoint", "account_id", "name_is", "now_s"),
+)
+_PENDING_FOR = Statement(
+    select(*_COLUMNS)
+    .where(
+        AUTHORIZATION.c.account_id == bindparam("account_id"),
+        AUTHORIZATION.c.name == bindparam("name_is"),
+        AUTHORIZATION.c.endpoint == bindparam("endpoint"),
+        text("status IN ('pending', 'processing')"),  # the words of the index
+        text("status = 'pending'"),
+        AUTHORIZATION.c.expires_at > bindparam("after_s"),
+    )
+    .order_by(AUTHORIZATION.c.pk.desc())
+    .limit(20),
+    ("endpoint", "account_id", "name_is", "after_s"),
 )
 _COUNT_OPEN = Statement(
     select(func.count())

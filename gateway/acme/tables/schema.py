@@ -91,6 +91,8 @@ Index("acme_authorization_id_key", AUTHORIZATION.c.id, unique=True)
 Index(
     "acme_authorization_open",
     AUTHORIZATION.c.account_id,
+    AUTHORIZATION.c.name,
+    AUTHORIZATION.c.expires_at,
     sqlite_where=_OPEN,
     postgresql_where=_OPEN,
 )

@@ -138,7 +138,7 @@ def _create_authorization() -> None:
     _partial_index(
         "acme_authorization_open",
         "acme_authorization",
-        ["account_id"],
+        ["account_id", "name", "expires_at"],
         "status IN ('pending', 'processing')",
     )
     _partial_index(
