@@ -1,4 +1,4 @@
-"""A lean asyncio ACME client for load (RFC 8555): one account key, kept connections, an own http-01 responder."""
+"""A lean ACME client for load (RFC 8555): one account key, kept connections, its own http-01 responder."""
 
 from __future__ import annotations
 

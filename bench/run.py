@@ -1,6 +1,6 @@
 """Measure the real gateway with shipped settings against the raw floor of the same run.
 
-    scripts/bench [--count N] [--repetitions N] [--concurrency N] [--modes kept,new,mtls] [--json]
+    scripts/bench [--count N] [--repetitions N] [--concurrency N] [--modes kept,new,mtls,acme] [--json]
 
 Figures are server CPU: user and system time of the gateway's whole process tree. Rates and latencies hold for
 this machine with the generator on the same cores. Repetitions are interleaved; the median is printed.
@@ -21,7 +21,7 @@ import uvloop
 
 from bench.subjects import FloorSubject, GatewaySubject, Result
 
-MODES = ("kept", "new", "mtls")
+MODES = ("kept", "new", "mtls", "acme")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--modes", default=",".join(MODES), help="of: " + ", ".join(MODES))
+    parser.add_argument(
+        "--burst", type=int, default=10_000, help="ACME orders on one account at 64 at once; 0 for none"
+    )
     parser.add_argument(
         "--workers", type=int, default=None, help="1 on SQLite, as many as cores on PostgreSQL"
     )
@@ -65,6 +68,8 @@ async def _measure(
             runs["floor"].append(await floor.measure(name, options.count, options.concurrency))
             for mode in modes:
                 runs[mode].append(await gateway.measure(mode, name, options.count, options.concurrency))
+        if "acme" in modes and options.burst:
+            runs["acme64"] = [await gateway.burst(options.burst, 64)]
         facts = await gateway.facts()
     finally:
         gateway.stop()

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from bench import material
+from bench.acme_load import AcmeLoad
 from bench.est_stream import ENROLL, REENROLL, StreamAnswer, basic, post
 from bench.load import Load, Shot, fire
 from bench.process_cost import cpu_s, pss_mib
@@ -110,6 +111,7 @@ class GatewaySubject:
     _plain_context: ssl.SSLContext = field(init=False)
     _clients: list[tuple[str, ssl.SSLContext]] = field(default_factory=list)  # name, context with certificate
     _next_client: int = 0
+    _acme: AcmeLoad | None = None
 
     async def start(self) -> None:
         self.directory.mkdir()
@@ -128,7 +130,10 @@ class GatewaySubject:
         await self._enrol_clients(CLIENT_CERTIFICATES if self.with_clients else WARM_UP)
 
     async def measure(self, mode: str, name: str, count: int, concurrency: int) -> Result:
-        """Modes: ``kept`` connections, ``new`` TLS connection each, ``mtls``: the same with a certificate."""
+        """Modes: ``kept`` connections, ``new`` TLS connection each, ``mtls``: the same with a certificate,
+        ``acme``: whole ACME flows."""
+        if mode == "acme":
+            return await self._measure_acme(name, count, concurrency)
         shots = self._shots(mode, f"{mode}-{name}", count)
         warm = self._shots(mode, f"{mode}-{name}-warm", WARM_UP)
         await self._fire(warm, concurrency, keep=mode == "kept")
@@ -142,6 +147,29 @@ class GatewaySubject:
         if written < result.certificates:
             raise MeasurementError(f"{result.certificates} certificates, but {written} rows")
         return result
+
+    async def _measure_acme(self, name: str, count: int, concurrency: int) -> Result:
+        if self._acme is None:
+            self._acme = AcmeLoad(self._gateway)
+            await self._acme.start()
+        warm = material.requests(f"acme-{name}-warm-{number}.test" for number in range(WARM_UP))
+        made = material.requests(f"acme-{name}-{number}.test" for number in range(count))
+        await self._acme.fire(warm, concurrency)
+        rows_before = self._rows()
+        pids = process_tree(self._pid)
+        before = cpu_s(pids)
+        load = await self._acme.fire(made, concurrency)
+        spent = cpu_s(pids) - before
+        result = _result(load, spent)
+        if self._rows() - rows_before != result.certificates:
+            raise MeasurementError(f"{result.certificates} certificates, and another number of rows")
+        self._facts["ACME requests per certificate"] = round(self._acme.requests / (count + WARM_UP), 2)
+        self._acme.requests = 0
+        return result
+
+    async def burst(self, count: int, concurrency: int) -> Result:
+        """``count`` orders at once on one account: the errors are what it is for."""
+        return await self._measure_acme(f"burst-{concurrency}", count, concurrency)
 
     async def facts(self) -> dict[str, Any]:
         self._facts["memory per worker at the end, MiB PSS"] = self._memory()
