@@ -121,6 +121,9 @@ class Gateway:
             for name, text in self.policies.items():
                 (policies / name).write_text(text)
             config["policies"] = str(policies)
+        if self.lab and "lab" not in config:
+            # Free ports of its own, so that gateways of tests at the same time do not meet.
+            config["lab"] = {"enabled": True, "http01_port": 0, "tls_alpn01_port": 0}
         # JSON is YAML, and says strings, numbers and lists without any doubt.
         (self.directory / "pkigate.yaml").write_text(json.dumps(config, indent=1) + "\n")
 
