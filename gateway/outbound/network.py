@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from gateway.outbound.addresses import NetworkRange
+from gateway.outbound.http_fetch import Fetched, fetch
+from gateway.outbound.resolver import Resolver
+from gateway.outbound.settings import NetworkSettings
+from gateway.outbound.tls_probe import Probed, probe
 
-@dataclass(frozen=True, slots=True)
-class NetworkSettings:
-    """Facts of this host, from pkigate.yaml. ``resolvers``: address and port, empty for the system's own.
-
-    The others are lab switches: ports of http-01 and tls-alpn-01 instead of 80 and 443, whether loopback
-    targets are allowed, and DNS suffixes (``test``, ``localhost``) whose names are taken to be this host
-    without asking any resolver.
-    """
-
-    resolvers: tuple[tuple[str, int], ...] = ()
-    http_port: int = 80
-    tls_port: int = 443
-    allow_loopback: bool = False
-    loopback_suffixes: tuple[str, ...] = ()
+__all__ = ["Network", "NetworkSettings"]
 
 
 class Network:
-    """Resolver, fetcher and TLS probe over one set of settings."""
+    """Resolver, fetcher and TLS probe over one set of settings. Faults are ``gateway.outbound.faults``."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         self.settings = settings
+        self.resolver = Resolver(settings)
+
+    async def fetch(self, url: str, *, allowed: Sequence[NetworkRange], timeout_s: float) -> Fetched:
+        """GET an http or https URL, following redirects; certificates are not verified.
+
+        ``allowed``: private networks that it may lead into. Raises NameFault, ForbiddenAddress, ConnectFault,
+        TlsFault, HttpFault.
+        """
+        return await fetch(self.settings, self.resolver, url, allowed=allowed, timeout_s=timeout_s)
+
+    async def probe_tls(
+        self,
+        host: str,
+        *,
+        server_name: str,
+        protocol: str,
+        allowed: Sequence[NetworkRange],
+        timeout_s: float,
+    ) -> Probed:
+        """Shake hands with ``host`` (name or address) and see its certificate (see ``tls_probe.probe``)."""
+        return await probe(
+            self.settings,
+            self.resolver,
+            host,
+            server_name=server_name,
+            protocol=protocol,
+            allowed=allowed,
+            timeout_s=timeout_s,
+        )
