@@ -7,13 +7,19 @@ from ipaddress import IPv4Network, IPv6Network
 
 from gateway.model.decision import ApprovalRule, Route, TraceStep
 from gateway.model.enrolment import Operation
-from gateway.model.evidence import BASIC, MTLS, RENEWAL_CERT, CredentialKind
+from gateway.model.evidence import CredentialKind
 from gateway.model.keys import KeyType
+from gateway.policy.authentication_documents import (
+    AcmeAccountAuthentication,
+    Authenticate,
+    CertificateAuthentication,
+)
 from gateway.policy.compile_names import compile_names
-from gateway.policy.document import Authenticate, CertificateAuthentication, Policy
+from gateway.policy.document import Policy
 from gateway.policy.extension_values import certificate_policies, must_staple
 from gateway.policy.rule_documents import ExtensionsRules, KeyRules
 from gateway.policy.rules import (
+    AcmeAccountRule,
     AuthenticationRule,
     BasicRule,
     CertificateRule,
@@ -85,22 +91,19 @@ def compile_policy(
         route=route,
         closing_steps=_closing_steps(policy, route, document),
         chosen_step=TraceStep("select", name, "chosen", _chosen_text(policy), where),
+        description=policy.metadata.description,
     )
 
 
 def _authentication(rules: Authenticate, document: Document) -> AuthenticationRule:
-    kinds = {
-        kind
-        for kind, rule in ((BASIC, rules.basic), (MTLS, rules.mtls), (RENEWAL_CERT, rules.renewal_cert))
-        if rule is not None
-    }
     return AuthenticationRule(
         require=rules.require,
         basic=BasicRule() if rules.basic is not None else None,
         mtls=_certificate(rules.mtls, own=rules.mtls.names == "own") if rules.mtls else None,
         renewal=_certificate(rules.renewal_cert, own=False) if rules.renewal_cert else None,
+        acme=_account(rules.acme_account) if rules.acme_account else None,
         pop_linking=rules.pop_linking,
-        kinds=frozenset(kinds),
+        kinds=frozenset(map(CredentialKind, rules.kinds)),
         where=document.where(("authenticate",)),
     )
 
@@ -111,6 +114,13 @@ def _certificate(rules: CertificateAuthentication, *, own: bool) -> CertificateR
         extended_key_usage=frozenset(rules.extended_key_usage),
         allow_expired_s=int(rules.allow_expired.total_seconds()),
         own_names_only=own,
+    )
+
+
+def _account(rules: AcmeAccountAuthentication) -> AcmeAccountRule:
+    return AcmeAccountRule(
+        challenges=tuple(dict.fromkeys(rules.challenges)),
+        reuse_s=int(rules.reuse_authorization.total_seconds()),
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from gateway.errors import MalformedMessage
+from collections.abc import Sequence
+
 from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import MTLS, RENEWAL_CERT, Evidence, Linking, VerifiedCredential
-from gateway.model.names import CN_OID, DistinguishedName, GeneralName, NameKind
+from gateway.model.names import CN_OID, DistinguishedName
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.certificate import parse_certificate
-from gateway.pki.name_syntax import normal_dns, shown
+from gateway.pki.name_syntax import shown
 from gateway.pki.names import names_match
-from gateway.policy.name_rules import under_suffix
+from gateway.policy.name_bound import read_bound
 from gateway.policy.renewal_check import RENEWING
 from gateway.policy.rules import CompiledPolicy, PopLinking, Require
+from gateway.policy.san_check import AskedName
 
 _LINKED = frozenset({Linking.TLS_UNIQUE, Linking.TLS_EXPORTER})
 _FOREIGN_LINK = frozenset({Linking.MISMATCH, Linking.UNAVAILABLE})
@@ -34,6 +36,21 @@ def credential_reasons(policy: CompiledPolicy, request: EnrolmentRequest, eviden
     if rule.renewal is not None and RENEWAL_CERT in kinds and not is_renewed_by_itself(request, evidence):
         text = "the certificate that authenticates is not the one that is to be renewed"
         found.append(_reason(policy, ReasonCode.RENEWAL_NOT_OURS, text, "renews"))
+    return found
+
+
+def profile_reasons(policy: CompiledPolicy, request: EnrolmentRequest, evidence: Evidence) -> list[Reason]:
+    """A credential that is bound to profiles may ask for these alone, and must name one."""
+    found = []
+    for credential in evidence.credentials:
+        if credential.profiles is None or request.profile in credential.profiles:
+            continue
+        allowed = ", ".join(credential.profiles) or "none"
+        if request.profile is None:
+            text = f"this credential may ask for certain profiles only, so name one of them: {allowed}"
+        else:
+            text = f"the profile {shown(request.profile)} is beyond this credential; it may ask for {allowed}"
+        found.append(_reason(policy, ReasonCode.PROFILE_UNKNOWN, text, "profile"))
     return found
 
 
@@ -76,70 +93,50 @@ def is_renewed_by_itself(request: EnrolmentRequest, evidence: Evidence) -> bool:
 
 
 def scope_reasons(
-    policy: CompiledPolicy,
-    evidence: Evidence,
-    subject: DistinguishedName,
-    sans: tuple[GeneralName, ...],
+    policy: CompiledPolicy, evidence: Evidence, subject: DistinguishedName, names: Sequence[AskedName]
 ) -> list[Reason]:
-    """Names of the plan that a credential may not ask for."""
+    """Names of the plan that a credential may not ask for, each with its place in the request."""
     found: list[Reason] = []
     rule = policy.authenticate.mtls
     for credential in evidence.credentials:
         if credential.names is not None:
-            found += _beyond_bound(policy, credential.names, subject, sans)
+            found += _beyond_bound(policy, credential.names, subject, names)
         if rule is not None and rule.own_names_only and credential.kind == MTLS:
-            found += _beyond_certificate(policy, credential, subject, sans)
+            found += _beyond_certificate(policy, credential, subject, names)
     return found
-
-
-def _value_inside_bound(value: str, suffixes: frozenset[str]) -> bool:
-    """A CN is text of any kind: only one that is a DNS name as a whole can lie under a suffix."""
-    try:
-        return under_suffix(normal_dns(value).removeprefix("*."), suffixes)
-    except MalformedMessage:
-        return False
 
 
 def _beyond_bound(
     policy: CompiledPolicy,
-    names: tuple[str, ...],
+    entries: tuple[str, ...],
     subject: DistinguishedName,
-    sans: tuple[GeneralName, ...],
+    names: Sequence[AskedName],
 ) -> list[Reason]:
-    suffixes = frozenset(name.lower().removeprefix("*.").strip(".") for name in names)
-    asked = [(name.value, "identity.sans", _inside_bound(name, suffixes)) for name in sans]
-    told = {value.casefold() for value, _, inside in asked if not inside}
-    asked += [
-        (value, "identity.subject.CN", _value_inside_bound(value, suffixes))
+    bound = read_bound(entries)
+    beyond = [(one.name.value, one.path) for one in names if not bound.holds(one.name)]
+    told = {value.casefold() for value, _ in beyond}
+    beyond += [
+        (value, "identity.subject.CN")
         for value in subject.values(CN_OID)
         if value.casefold() not in told  # the same name once more says nothing new
+        and not bound.holds_text(value)
     ]
-    allowed = ", ".join(sorted(suffixes)) or "nothing"
     return [
         _reason(
             policy,
             ReasonCode.AUTH_CREDENTIAL_SCOPE,
-            f"{shown(value)} is beyond this credential; it may ask for names under {allowed}",
+            f"{shown(value)} is beyond this credential; it may ask for {bound}",
             path,
         )
-        for value, path, inside in asked
-        if not inside
+        for value, path in beyond
     ]
-
-
-def _inside_bound(name: GeneralName, suffixes: frozenset[str]) -> bool:
-    if name.kind is NameKind.DNS:
-        return under_suffix(name.value.removeprefix("*."), suffixes)
-    if name.kind is NameKind.EMAIL:
-        return under_suffix(name.value.rpartition("@")[2].lower(), suffixes)
-    return False  # a bound of DNS names says nothing of addresses and URIs
 
 
 def _beyond_certificate(
     policy: CompiledPolicy,
     credential: VerifiedCredential,
     subject: DistinguishedName,
-    sans: tuple[GeneralName, ...],
+    names: Sequence[AskedName],
 ) -> list[Reason]:
     if credential.certificate_der is None:
         text = "this credential has no certificate, so that nothing may be asked for with it"
@@ -150,11 +147,11 @@ def _beyond_certificate(
         _reason(
             policy,
             ReasonCode.AUTH_CREDENTIAL_SCOPE,
-            f"{shown(name.value)} is not in the client certificate, which may ask for its own names only",
-            "identity.sans",
+            f"{shown(one.name.value)} is not in the client certificate, which may ask for its own names only",
+            one.path,
         )
-        for name in sans
-        if (name.kind, name.value) not in own_names
+        for one in names
+        if (one.name.kind, one.name.value) not in own_names
     ]
     if subject and not names_match(subject, own.subject):
         text = f"the subject {subject} is not that of the client certificate, {own.subject}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gateway.model.enrolment import Operation
 from gateway.model.keys import KeyType
 from gateway.model.names import NameKind
 from gateway.model.wanted import Wanted, WantedKey
 from gateway.policy.rules import AttributeSource, Bundle, CompiledPolicy, KeyRule, PopLinking, SubjectForm
+from gateway.policy.terms import duration_text
 
 _CURVE_ORDER = ("P-256", "P-384", "P-521")
 
@@ -33,6 +36,16 @@ def describe(bundle: Bundle, protocol: str, endpoint: str, operation: Operation)
         extended_key_usage=first.extensions.extended_key_usage if _same_usages(policies) else (),
         linking_required=all(p.authenticate.pop_linking is PopLinking.REQUIRED for p in policies),
     )
+
+
+def profiles(bundle: Bundle, protocol: str, endpoint: str) -> Mapping[str, str]:
+    """Profiles that a first certificate may be asked for under, each with the words of the first policy."""
+    found: dict[str, str] = {}
+    for policy in bundle.index.get((protocol, endpoint, Operation.ENROLL), ()):
+        life = duration_text(policy.validity.default)
+        for profile in sorted(policy.profiles):
+            found.setdefault(profile, policy.description or f"Certificates that live {life}")
+    return found
 
 
 def _keys(rule: KeyRule) -> list[WantedKey]:

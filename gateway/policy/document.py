@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from gateway.policy.authentication_documents import Authenticate
 from gateway.policy.complaints import Misfit
 from gateway.policy.name_documents import NamesRules, StrictModel
 from gateway.policy.rule_documents import (
@@ -21,35 +22,24 @@ from gateway.policy.rule_documents import (
     RenewalRules,
     ValidityRules,
 )
-from gateway.policy.rules import NewKey, PopLinking, Require
-from gateway.policy.terms import Duration, ExtendedKeyUsage, Networks, ObjectName, Words, as_list
+from gateway.policy.rules import NewKey
+from gateway.policy.terms import Duration, Networks, ObjectName, Words, as_list, refuse_planned
 
 ApiVersion = Literal["pkigate/v1"]
 OperationName = Literal["enroll", "renew", "rekey"]
-CredentialName = Literal["basic", "mtls", "renewal-cert"]
+CredentialName = Literal["basic", "mtls", "renewal-cert", "acme-account"]
 
 PLANNED_KINDS = frozenset({"Guardrail", "List", "Compat", "NotificationRoute"})
-_CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 _PLANNED_OPERATIONS = frozenset({"keygen", "revoke"})
-_PLANNED_CREDENTIALS = frozenset(
-    {"challenge-static", "challenge-dynamic", "mac", "signature", "acme-account", "api-token"}
-)
+_PLANNED_CREDENTIALS = frozenset({"challenge-static", "challenge-dynamic", "mac", "signature", "api-token"})
 
 
 def _operations(value: object) -> object:
-    return _refuse_planned(as_list(value), _PLANNED_OPERATIONS)
+    return refuse_planned(as_list(value), _PLANNED_OPERATIONS)
 
 
 def _credentials(value: object) -> object:
-    return _refuse_planned(as_list(value), _PLANNED_CREDENTIALS)
-
-
-def _refuse_planned(words: object, planned: frozenset[str]) -> object:
-    if isinstance(words, list):
-        for word in words:
-            if isinstance(word, str) and word in planned:
-                raise Misfit(f"{word!r} is not available in this version; remove it")
-    return words
+    return refuse_planned(as_list(value), _PLANNED_CREDENTIALS)
 
 
 class Metadata(StrictModel):
@@ -66,7 +56,7 @@ class Endpoint(StrictModel):
     apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815  as it is written
     kind: Literal["Endpoint"] = Field(description="Endpoint")
     metadata: Metadata = Field(description="Its name stands in the URL; `default` needs none")
-    protocol: str = Field(description="The protocol: est")
+    protocol: str = Field(description="The protocol: est, acme, or what a plug-in brings")
     backend: ObjectName = Field(description="The backend whose CA certificates are handed out here")
     grace: Duration = Field(
         timedelta(minutes=10), description="How long a finished request answers when it is sent again"
@@ -111,7 +101,7 @@ class Match(StrictModel):
 
     planned: ClassVar[frozenset[str]] = frozenset({"any", "not", "labels"})
 
-    protocol: str = Field(description="The protocol: est")
+    protocol: str = Field(description="The protocol: est, acme, or what a plug-in brings")
     endpoint: Annotated[
         tuple[ObjectName, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
     ] = Field((), description="Endpoints of that protocol; without this key, all of them")
@@ -131,65 +121,6 @@ class Match(StrictModel):
         (), description="Profiles that a client may ask for; without this key, any or none"
     )
     source_ip: Networks = Field((), description="Networks that the request must come from")
-
-
-class BasicAuthentication(StrictModel):
-    """User name and secret (HTTP Basic)."""
-
-    planned: ClassVar[frozenset[str]] = frozenset({"groups", "realm"})
-
-
-class CertificateAuthentication(StrictModel):
-    """The certificate that is being renewed."""
-
-    planned: ClassVar[frozenset[str]] = frozenset({"ignore_not_after", "require", "extract"})
-
-    trust: ObjectName = Field(description="The trust store that the certificate must chain to")
-    extended_key_usage: Annotated[
-        tuple[ExtendedKeyUsage, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
-    ] = Field(
-        (_CLIENT_AUTH,),
-        description="If the certificate has extended key usages, one of these must be there; [] = any",
-    )
-    allow_expired: Duration = Field(timedelta(0), description="Accepted so long after its end; default 0s")
-
-
-class ClientCertificateAuthentication(CertificateAuthentication):
-    """A TLS client certificate."""
-
-    names: Literal["any", "own"] = Field(
-        "any",
-        description="own: the request may name only what this certificate bears. any: as the rules say",
-    )
-
-
-class Authenticate(StrictModel):
-    """Which credentials are verified before anything is granted."""
-
-    planned: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("acme-account", "allow_list", "challenge", "challenges", "confirm", "eab", "eab_groups", "mac"),
-            *("message_time_skew", "reuse_authorization", "signature", "unconfirmed_after"),
-        }
-    )
-
-    require: Require = Field(Require.ANY, description="any: one of the credentials is enough. all: every one")
-    basic: BasicAuthentication | None = Field(None, description="User name and secret")
-    mtls: ClientCertificateAuthentication | None = Field(None, description="A TLS client certificate")
-    renewal_cert: CertificateAuthentication | None = Field(
-        None, alias="renewal-cert", description="The certificate that is being renewed"
-    )
-    pop_linking: PopLinking = Field(
-        PopLinking.IF_PRESENT,
-        description="Whether the CSR must carry the binding of the TLS session (RFC 7030, 3.5). if-present: "
-        "checked where sent. ignore: for clients that use the challengePassword otherwise",
-    )
-
-    @model_validator(mode="after")
-    def _looks_at_something(self) -> Authenticate:
-        if self.basic is None and self.mtls is None and self.renewal_cert is None:
-            raise Misfit("no credential is asked for; add basic: {}, mtls: {...} or renewal-cert: {...}")
-        return self
 
 
 def _mode(value: object) -> object:
@@ -231,17 +162,8 @@ class Policy(StrictModel):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Policy:
-        offered = {
-            kind
-            for kind, rule in (
-                ("basic", self.authenticate.basic),
-                ("mtls", self.authenticate.mtls),
-                ("renewal-cert", self.authenticate.renewal_cert),
-            )
-            if rule is not None
-        }
         for index, kind in enumerate(self.match.auth):
-            if kind not in offered:
+            if kind not in self.authenticate.kinds:
                 raise Misfit(
                     f"{kind!r} is not under authenticate; add it there or remove it here",
                     ("match", "auth", index),

@@ -14,14 +14,28 @@ from gateway.model.enrolment import CertificatePlan, EnrolmentRequest, Operation
 from gateway.model.evidence import Evidence
 from gateway.model.keys import ClientKey, PublicKey
 from gateway.model.names import DistinguishedName, GeneralName
+from gateway.model.preview import Preview
 from gateway.model.reasons import Reason, ReasonCode
-from gateway.policy.credential_check import credential_reasons, is_renewed_by_itself, scope_reasons
-from gateway.policy.describe import describe
+from gateway.policy.credential_check import (
+    credential_reasons,
+    is_renewed_by_itself,
+    profile_reasons,
+    scope_reasons,
+)
+from gateway.policy.describe import describe, profiles
 from gateway.policy.extension_check import JudgedExtensions, judge_extensions
 from gateway.policy.facts import Facts, PreviousCertificate
 from gateway.policy.key_check import key_reasons
+from gateway.policy.proof_check import (
+    prevalidated_names,
+    proof_text,
+    proving,
+    unprovable_reasons,
+    unproven_reasons,
+)
 from gateway.policy.renewal_check import RENEWING, renewal_reasons
 from gateway.policy.rules import (
+    AcmeAccountRule,
     AuthenticationRule,
     BasicRule,
     Bundle,
@@ -30,12 +44,13 @@ from gateway.policy.rules import (
     PopLinking,
     Require,
 )
-from gateway.policy.san_check import judge_sans
+from gateway.policy.san_check import JudgedNames, judge_sans
 from gateway.policy.selection import NotSelected, Selected, accepted_kinds, select
-from gateway.policy.subject_check import judge_subject
+from gateway.policy.subject_check import JudgedSubject, judge_subject
 from gateway.policy.validity_check import JudgedValidity, judge_validity
 
 __all__ = [
+    "AcmeAccountRule",
     "AuthenticationRule",
     "BasicRule",
     "Bundle",
@@ -51,18 +66,20 @@ __all__ = [
     "describe",
     "evaluate",
     "preview",
+    "profiles",
     "select",
 ]
 
 LOG = logging.getLogger(__name__)
 MAX_LISTED = 20
+MAX_LABEL = 200
 MAX_REASONS = 50  # of one step; more would only swell the answer and the record
 _ENROLLING = frozenset({Operation.ENROLL, *RENEWING})
 
 
 @dataclass(slots=True)
 class _Judgement:
-    """What has been found so far, step by step."""
+    """What has been found so far, step by step. ``names_only``: neither subject nor key are known yet."""
 
     policy: CompiledPolicy
     request: EnrolmentRequest
@@ -70,13 +87,15 @@ class _Judgement:
     facts: Facts
     trace: list[TraceStep]
     reasons: list[Reason] = field(default_factory=list)
+    names_only: bool = False
 
     def note(self, step: str, where: str, reasons: list[Reason], message: str, verdict: str = "ok") -> None:
         """Write one line of the trace if all is well, else one for every reason."""
         if not reasons:
             self.trace.append(TraceStep(step, f"{self.policy.name}.{step}", verdict, message, where))
             return
-        told = reasons[:MAX_REASONS]
+        # Nothing of a preview is recorded, and its client is to hear of every name.
+        told = reasons if self.names_only else reasons[:MAX_REASONS]
         self.reasons += told
         self.trace += [
             TraceStep(step, reason.rule, "refused", f"{reason.code}: {reason.message}", reason.where)
@@ -89,7 +108,7 @@ class _Content:
     """What the plan will hold beside the key."""
 
     subject: DistinguishedName
-    sans: tuple[GeneralName, ...]
+    names: JudgedNames
     extensions: JudgedExtensions
     validity: JudgedValidity
 
@@ -108,27 +127,48 @@ def evaluate(
 
 def preview(
     bundle: Bundle, selected: Selected, request: EnrolmentRequest, evidence: Evidence, facts: Facts
-) -> Decision:
-    """Say what would come of a request whose key is not known yet (RFC 8555 newOrder). An Allow has no plan.
+) -> Preview:
+    """Say what would come of names whose key is not known yet (RFC 8555 section 7.4: newOrder).
 
-    Credentials are not asked for: ``evidence`` may be empty, but what it holds bounds the
-    names. Never raises.
+    Credentials and proofs are not asked for: ``evidence`` may be empty, but what it holds bounds the names.
+    Every name is judged, whatever is found against another. A subject is judged only if one is asked for.
+    Never raises.
     """
-    judgement = _Judgement(selected.policy, request, evidence, facts, [*selected.trace])
+    policy = selected.policy
+    judgement = _Judgement(policy, request, evidence, facts, [*selected.trace], names_only=True)
     try:
-        _judge_request(judgement)
-        if not judgement.reasons:
-            _judge_content(judgement, None)
-        return _denied(bundle, judgement) if judgement.reasons else _allowed(bundle, judgement, None)
+        return _previewed(judgement)
     except Exception:  # as in evaluate
-        LOG.exception("policy.crash policy=%s bundle=%s", selected.policy.name, bundle.sha256)
-        return _crashed(bundle, judgement)
+        LOG.exception("policy.crash policy=%s bundle=%s", policy.name, bundle.sha256)
+        return Preview(_crashed(bundle, judgement).reasons, policy.name)
+
+
+def _previewed(judgement: _Judgement) -> Preview:
+    policy, request, evidence = judgement.policy, judgement.request, judgement.evidence
+    rule = policy.authenticate.acme
+    found = profile_reasons(policy, request, evidence)
+    judgement.note("authenticate", policy.authenticate.where, found, evidence.label[:MAX_LABEL])
+    _judge_request(judgement)
+    prevalidated: tuple[GeneralName, ...] = ()
+    if not judgement.reasons:
+        names = _judge_content(judgement, None).names.kept
+        found = unprovable_reasons(policy, evidence, names)
+        judgement.note("proof", policy.authenticate.where, found, "to be given")
+        prevalidated = prevalidated_names(policy, evidence, names)
+    return Preview(
+        reasons=tuple(judgement.reasons),
+        policy=policy.name,
+        challenges=rule.challenges if rule is not None else (),
+        reuse_s=rule.reuse_s if rule is not None else 0,
+        prevalidated=prevalidated,
+    )
 
 
 def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
     policy, request, key = judgement.policy, judgement.request, judgement.request.key
-    found = credential_reasons(policy, request, judgement.evidence)
-    judgement.note("authenticate", policy.authenticate.where, found, judgement.evidence.label[:200])
+    evidence = judgement.evidence
+    found = credential_reasons(policy, request, evidence) or profile_reasons(policy, request, evidence)
+    judgement.note("authenticate", policy.authenticate.where, found, evidence.label[:MAX_LABEL])
     if found:
         return _denied(bundle, judgement)
     _judge_request(judgement)
@@ -140,11 +180,14 @@ def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
     found = key_reasons(policy, key, judgement.facts)
     judgement.note("keys", policy.keys.where, found, str(key.public_key))
     content = _judge_content(judgement, key.public_key)
+    if proving(evidence):
+        found = unproven_reasons(policy, evidence, content.subject, content.names.kept)
+        judgement.note("proof", policy.authenticate.where, found, proof_text(evidence, content.names.kept))
     if judgement.reasons:
         return _denied(bundle, judgement)
     plan = CertificatePlan(
         subject=content.subject,
-        sans=content.sans,
+        sans=content.names.sans,
         spki_der=key.public_key.spki_der,
         not_before=content.validity.not_before,
         not_after=content.validity.not_after,
@@ -166,7 +209,12 @@ def _judge_request(judgement: _Judgement) -> None:
         or request.endpoint not in policy.endpoints
     ):
         _refuse_unaccounted(judgement, f"the policy {policy.name} is not for this request", "endpoint")
-    elif request.renews_der is not None and request.operation not in RENEWING:
+    elif (
+        request.renews_der is not None
+        and request.operation not in RENEWING
+        # RFC 9773 section 5: an ACME order only tells what it replaces; its names are proven all the same.
+        and policy.authenticate.acme is None
+    ):
         text = "a first enrolment names a certificate to renew; send it as a renewal"
         _refuse_unaccounted(judgement, text, "renews")
 
@@ -181,8 +229,8 @@ def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
     """Take all steps from names to renewal, so that a client sees everything that is wrong at once."""
     policy, request, facts = judgement.policy, judgement.request, judgement.facts
     refused_before = len(judgement.reasons)
-    subject, sans = _judge_names(judgement)
-    names = (subject, sans) if len(judgement.reasons) == refused_before else None
+    subject, names = _judge_names(judgement)
+    known = subject is not None and len(judgement.reasons) == refused_before
 
     extensions = judge_extensions(policy, request.identity.extensions, key)
     text = ", ".join(extensions.key_usage) or "no key usage"
@@ -198,22 +246,26 @@ def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
 
     if request.operation in RENEWING:
         proven = is_renewed_by_itself(request, judgement.evidence)
-        found = renewal_reasons(policy, request, facts, names, proven=proven)
+        planned = (subject, names.sans) if subject is not None and known else None
+        found = renewal_reasons(policy, request, facts, planned, proven=proven)
         text = "by the certificate itself" if proven else "of a certificate that was issued here"
         judgement.note("renewal", policy.renewal.where, found, text)
-    return _Content(subject, sans, extensions, validity)
+    return _Content(subject or DistinguishedName(), names, extensions, validity)
 
 
-def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName, tuple[GeneralName, ...]]:
+def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName | None, JudgedNames]:
+    """The subject is None where a preview asks for none: the CSR may still bring one."""
     policy, request, previous = judgement.policy, judgement.request, judgement.facts.previous
     requested = request.identity.sans
     if not requested and policy.renewal.copy_missing_san and request.operation in RENEWING and previous:
         requested = previous.sans
     names = judge_sans(policy, requested)
-    subject = judge_subject(policy, request.identity.subject, names, previous)
+    unknown = judgement.names_only and not request.identity.subject
+    subject = JudgedSubject() if unknown else judge_subject(policy, request.identity.subject, names, previous)
     found = names.reasons + subject.reasons
-    if not found:
-        found = scope_reasons(policy, judgement.evidence, subject.subject, names.sans)
+    # A subject that is refused anyway is told of once.
+    held = subject.subject if not found else DistinguishedName()
+    found += scope_reasons(policy, judgement.evidence, held, names.kept)
     if not (found or names.sans or subject.subject):
         text = (
             "nothing is left to be named in the certificate; ask for an allowed subject or alternative name"
@@ -230,7 +282,7 @@ def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName, tuple[Genera
     if dropped:
         text += f"; left out: {', '.join(dropped[:MAX_LISTED])}"
     judgement.note("names", policy.names.where, found, text, "set")
-    return subject.subject, names.sans
+    return None if unknown else subject.subject, names
 
 
 def _allowed(bundle: Bundle, judgement: _Judgement, plan: CertificatePlan | None) -> Allow:

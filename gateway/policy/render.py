@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.model.decision import Allow, Decision, Deny
-from gateway.model.evidence import Evidence
+from gateway.model.evidence import Evidence, VerifiedCredential
 
 VERSION = 1
 
@@ -20,10 +20,7 @@ def decision_json(decision: Decision, evidence: Evidence) -> dict[str, object]:
         ],
     }
     if evidence.credentials:
-        found["credentials"] = [
-            {"kind": str(one.kind), "identity": one.identity, "label": one.label}
-            for one in evidence.credentials
-        ]
+        found["credentials"] = [_credential(one) for one in evidence.credentials]
     if isinstance(decision, Deny):
         found["reasons"] = [
             _filled_reason(str(one.code), one.message, one.path, one.rule, one.where)
@@ -36,6 +33,24 @@ def decision_json(decision: Decision, evidence: Evidence) -> dict[str, object]:
                 "required": decision.approval.required,
                 "expires_s": decision.approval.expires_s,
             }
+    return found
+
+
+def _credential(credential: VerifiedCredential) -> dict[str, object]:
+    found: dict[str, object] = {
+        "kind": str(credential.kind),
+        "identity": credential.identity,
+        "label": credential.label,
+    }
+    if credential.proven:
+        found["proven"] = [
+            {
+                "name": f"{proof.kind}:{proof.value}",
+                "method": proof.method,
+                "at": f"{proof.at:%Y-%m-%dT%H:%M:%SZ}",
+            }
+            for proof in credential.proven
+        ]
     return found
 
 

@@ -74,6 +74,18 @@ class CertificateRule:
 
 
 @dataclass(frozen=True, slots=True)
+class AcmeAccountRule:
+    """An ACME account is looked at, and its proof of every name (RFC 8555 section 8).
+
+    ``challenges`` in the order in which they are offered; empty: the external account that the account is
+    bound to stands in for every proof. ``reuse_s``: how old a proof may be to count for another order.
+    """
+
+    challenges: tuple[str, ...]
+    reuse_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AuthenticationRule:
     """Which credentials a policy verifies."""
 
@@ -81,6 +93,7 @@ class AuthenticationRule:
     basic: BasicRule | None = None
     mtls: CertificateRule | None = None
     renewal: CertificateRule | None = None
+    acme: AcmeAccountRule | None = None
     pop_linking: PopLinking = PopLinking.IF_PRESENT
     kinds: frozenset[CredentialKind] = frozenset()
     where: str = ""
@@ -204,6 +217,7 @@ class CompiledPolicy:
     route: Route
     closing_steps: tuple[TraceStep, ...]  # approval and route, the same for every request
     chosen_step: TraceStep
+    description: str = ""
 
     @property
     def needs_key_history(self) -> bool:

@@ -26,24 +26,28 @@ _MAKE = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class AskedName:
+    """A name in normal form, and its place in the request: ``identity.sans[2]``."""
+
+    name: GeneralName
+    path: str
+
+
 @dataclass(slots=True)
 class JudgedNames:
     """Names as they will be signed, what is wrong with the requested ones, and what was left out.
 
-    ``refused`` are the names that ``reasons`` speak of; nothing more needs to be said for want of them.
+    ``kept`` are those that nothing was found against, ``sans`` the same without their places. ``refused`` are
+    the names that ``reasons`` speak of; nothing more needs to be said for want of them.
     """
 
+    kept: tuple[AskedName, ...] = ()
     sans: tuple[GeneralName, ...] = ()
     refused: list[GeneralName] = field(default_factory=list)
     group: str = ""
     reasons: list[Reason] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    name: GeneralName
-    path: str
 
 
 def judge_sans(policy: CompiledPolicy, requested: Sequence[GeneralName]) -> JudgedNames:
@@ -61,6 +65,7 @@ def judge_sans(policy: CompiledPolicy, requested: Sequence[GeneralName]) -> Judg
         kept = _fitting(policy, rule.groups[0], asked, judged)
     else:
         kept = _in_one_group(policy, asked, judged)
+    judged.kept = tuple(kept)
     judged.sans = tuple(one.name for one in kept)
     _count(policy, judged)
     return judged
@@ -68,8 +73,8 @@ def judge_sans(policy: CompiledPolicy, requested: Sequence[GeneralName]) -> Judg
 
 def _in_normal_form(
     policy: CompiledPolicy, requested: Sequence[GeneralName], judged: JudgedNames
-) -> list[_Asked]:
-    asked: dict[tuple[NameKind, str], _Asked] = {}
+) -> list[AskedName]:
+    asked: dict[tuple[NameKind, str], AskedName] = {}
     for index, name in enumerate(requested):
         make = _MAKE.get(name.kind)
         path = f"identity.sans[{index}]"
@@ -88,13 +93,13 @@ def _in_normal_form(
             judged.reasons.append(_reason(policy, ReasonCode.NAME_MALFORMED, str(error), path))
             judged.refused.append(name)
             continue
-        asked.setdefault((made.kind, made.value), _Asked(made, path))
+        asked.setdefault((made.kind, made.value), AskedName(made, path))
     return list(asked.values())
 
 
 def _fitting(
-    policy: CompiledPolicy, group: NameGroup, asked: Sequence[_Asked], judged: JudgedNames
-) -> list[_Asked]:
+    policy: CompiledPolicy, group: NameGroup, asked: Sequence[AskedName], judged: JudgedNames
+) -> list[AskedName]:
     kept = []
     matchers, kinds = group.matchers, policy.names.kinds
     for one in asked:
@@ -110,7 +115,7 @@ def _fitting(
     return kept
 
 
-def _in_one_group(policy: CompiledPolicy, asked: Sequence[_Asked], judged: JudgedNames) -> list[_Asked]:
+def _in_one_group(policy: CompiledPolicy, asked: Sequence[AskedName], judged: JudgedNames) -> list[AskedName]:
     groups = policy.names.groups
     fits = {group.name: [_fits(group, one) for one in asked] for group in groups}
     for group in groups:
@@ -125,6 +130,7 @@ def _in_one_group(policy: CompiledPolicy, asked: Sequence[_Asked], judged: Judge
         judged.reasons.append(
             _refused_name(policy, one, matchers[0] if matchers else None, verdict, matchers)
         )
+        judged.refused.append(one.name)
     if not homeless:
         text = (
             "these names are allowed, but not together; ask for one certificate for each group: "
@@ -134,17 +140,17 @@ def _in_one_group(policy: CompiledPolicy, asked: Sequence[_Asked], judged: Judge
             )
         )
         judged.reasons.append(_reason(policy, ReasonCode.NAME_NOT_ALLOWED, text, "identity.sans", "groups"))
-    return list(asked)
+    return [one for one in asked if one not in homeless]
 
 
-def _fits(group: NameGroup, one: _Asked) -> bool:
+def _fits(group: NameGroup, one: AskedName) -> bool:
     matcher = group.matchers.get(one.name.kind)
     return matcher is not None and matcher.judge(one.name.value) is Verdict.YES
 
 
 def _refused_name(
     policy: CompiledPolicy,
-    one: _Asked,
+    one: AskedName,
     matcher: Matcher | None,
     verdict: Verdict,
     matchers: Sequence[Matcher] = (),

@@ -54,6 +54,15 @@ def as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def refuse_planned(words: object, planned: frozenset[str]) -> object:
+    """Refuse words of the language that this version does not have yet. Raises Misfit."""
+    if isinstance(words, list):
+        for word in words:
+            if isinstance(word, str) and word in planned:
+                raise Misfit(f"{word!r} is not available in this version; remove it")
+    return words
+
+
 def read_duration(value: object) -> timedelta:
     """``90d``, ``1h``, ``10m``, ``30s``, ``2w``, ``1y`` (365 days). Raises Misfit."""
     if isinstance(value, timedelta):

@@ -207,9 +207,8 @@ def test_fault_in_a_check_denies(caplog: pytest.LogCaptureFixture) -> None:
     decision = evaluate(bundle, replace(selected, policy=broken), request(), basic_evidence(), facts())
     assert codes(decision) == [ReasonCode.POLICY_CRASH]
     assert "NoneType" not in decision.reasons[0].message if isinstance(decision, Deny) else False
-    assert codes(preview(bundle, replace(selected, policy=broken), request(), Evidence(), facts())) == [
-        ReasonCode.POLICY_CRASH
-    ]
+    previewed = preview(bundle, replace(selected, policy=broken), request(), Evidence(), facts())
+    assert [reason.code for reason in previewed.reasons] == [ReasonCode.POLICY_CRASH]
     assert len(caplog.records) == 2
 
 
@@ -307,18 +306,15 @@ def test_record_of_a_decision_is_plain_json() -> None:
     assert reasons[0]["where"] == "p.yaml:27:3"
 
 
-def test_preview_judges_names_and_makes_no_plan() -> None:
+def test_preview_judges_names_before_there_is_a_key() -> None:
     bundle = load(policy())
-    for names, ok in ((["dns:a.test"], True), (["dns:evil.com"], False)):
+    for names, found in ((["dns:a.test"], []), (["dns:evil.com"], [ReasonCode.NAME_NOT_ALLOWED])):
         asked = request(*names, key=KeyToCome())
         selected = select(bundle, asked)
         assert isinstance(selected, Selected)
-        decision = preview(bundle, selected, asked, Evidence(), facts())
-        assert isinstance(decision, Allow) is ok
-        if isinstance(decision, Allow):
-            assert decision.plan is None
-        else:
-            assert codes(decision) == [ReasonCode.NAME_NOT_ALLOWED]
+        previewed = preview(bundle, selected, asked, Evidence(), facts())
+        assert [reason.code for reason in previewed.reasons] == found
+        assert (previewed.policy, previewed.challenges, previewed.reuse_s) == ("rules", (), 0)
 
 
 def test_nothing_is_selected_without_a_policy() -> None:

@@ -173,7 +173,9 @@ def test_preview_of_a_renewal_needs_no_key() -> None:
     selected = select(rules, asked)
     assert isinstance(selected, Selected)
     known: Facts = facts(previous=previous("dns:a.test"))
-    assert isinstance(preview(rules, selected, asked, Evidence(), known), Allow)
+    assert preview(rules, selected, asked, Evidence(), known).reasons == ()
+    other = facts(previous=previous("dns:b.test"))
+    assert preview(rules, selected, asked, Evidence(), other).reasons != ()
 
 
 def test_first_enrolment_needs_no_previous_certificate() -> None:
