@@ -1,8 +1,8 @@
 """Signed messages: flattened JSON JWS as RFC 8555 section 6.2 narrows RFC 7515.
 
 ``parse_*`` read bytes, ``verify_jws`` checks the signature; whose key it is, the nonce and the URL are for
-the caller. Nothing is fetched: ``jku``, ``x5u`` and ``x5c`` of a header are ignored, as every other member that
-RFC 8555 does not know (RFC 7515 section 4).
+the caller. Nothing is fetched: ``jku``, ``x5u`` and ``x5c`` of a header are ignored, as is every other member
+that RFC 8555 does not know (RFC 7515 section 4).
 """
 
 from __future__ import annotations
