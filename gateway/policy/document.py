@@ -123,6 +123,17 @@ class Match(StrictModel):
     source_ip: Networks = Field((), description="Networks that the request must come from")
 
 
+def _no_name_is_left_out(names: NamesRules) -> None:
+    """RFC 8555 section 7.4: the certificate of an order has the order's names, all of them."""
+    for path, on_extra in (
+        (("names", "on_extra"), names.on_extra),
+        (("names", "dns", "on_extra"), names.dns and names.dns.on_extra),
+        (("names", "ip", "on_extra"), names.ip and names.ip.on_extra),
+    ):
+        if on_extra == "drop":
+            raise Misfit("no name of an ACME order may be left out of its certificate; write deny", path)
+
+
 def _mode(value: object) -> object:
     if value == "shadow":
         raise Misfit("'shadow' is not available in this version; write active")
@@ -179,6 +190,8 @@ class Policy(StrictModel):
                 "a first enrolment renews no certificate; match operation: [renew, rekey] only, or use mtls",
                 ("authenticate", "renewal-cert"),
             )
+        if self.authenticate.acme_account is not None:
+            _no_name_is_left_out(self.names)
         if "rekey" in self.match.operation and self.renewal.new_key is NewKey.FORBIDDEN:
             raise Misfit(
                 "a rekey always brings a new key; match operation: renew only", ("renewal", "new_key")

@@ -202,6 +202,7 @@ def _compile_policies(loader: _Loader) -> None:
             _check_references(loader, one.model, one.document)
             endpoints = frozenset(loader.names("Endpoint", one.model.match.protocol))
             policy = compile_policy(one.model, one.document, endpoints, loader.found, lab=loader.registry.lab)
+            _check_binding(loader, policy, one.document)
             compiled.append((policy, one.document))
     for (policy, _), (other, document) in combinations(compiled, 2):
         if policy.priority == other.priority and overlap(policy, other):
@@ -237,6 +238,23 @@ def _check_references(loader: _Loader, policy: Policy, document: Document) -> No
     ):
         if certificate is not None:
             _refer(loader, document, ("authenticate", key, "trust"), "TrustStore", certificate.trust)
+
+
+def _check_binding(loader: _Loader, policy: CompiledPolicy, document: Document) -> None:
+    """Where nothing is proven, every account must be somebody's whom the administrator knows."""
+    if policy.authenticate.acme is None or policy.authenticate.acme.challenges:
+        return
+    for name in sorted(policy.endpoints):
+        endpoint = loader.endpoints.get((policy.protocol, name))
+        if endpoint is None or endpoint.options is None:
+            continue  # its own mistake is told already
+        if not getattr(endpoint.options, "binds_accounts", False):
+            text = (
+                f"no challenge is asked for, and anybody may open an account at the {policy.protocol} endpoint "
+                f"{name!r}, so anybody could have any name; write options: {{eab: always}} there, or name a "
+                "challenge here"
+            )
+            loader.found.add(document, ("authenticate", "acme-account", "challenges"), text)
 
 
 def _at(value: Value, path: Path) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.errors import MalformedMessage
@@ -11,6 +12,7 @@ from gateway.model.names import (
     CN_OID,
     AttributeTypeAndValue,
     DistinguishedName,
+    GeneralName,
     NameKind,
 )
 from gateway.model.reasons import Reason, ReasonCode
@@ -77,20 +79,32 @@ def _first_dns(
     policy: CompiledPolicy, requested: DistinguishedName, given: JudgedNames, judged: JudgedSubject
 ) -> None:
     names = [name.value for name in given.sans if name.kind is NameKind.DNS]
-    refused = [name.value.lower() for name in given.refused if name.kind is NameKind.DNS]
     for value in requested.values(CN_OID):
         # RFC 8555 section 7.4: a CN is a name that is asked for, like any alternative name
-        if value.lower() not in names and value.lower() not in refused:
-            text = f"the CN {shown(value)} is not among the DNS names that will be in the certificate"
+        if not _is_among(value, (*given.sans, *given.refused)):
+            text = f"the CN {shown(value)} is not among the names that will be in the certificate"
             judged.reasons.append(
                 _reason(policy, ReasonCode.SUBJECT_CN, f"{text}; add it there or leave it out")
             )
-    if not names:
-        if not refused:
-            text = "a DNS name must be among the alternative names; it becomes the CN"
-            judged.reasons.append(_reason(policy, ReasonCode.NAME_MISSING, text))
-    elif len(names[0]) <= _USUAL_MAX_CHARACTERS:
+    judged.dropped += [
+        ATTRIBUTE_NAMES.get(attribute.oid, attribute.oid)
+        for rdn in requested.rdns
+        for attribute in rdn
+        if attribute.oid != CN_OID
+    ][:MAX_ATTRIBUTES]
+    if not given.sans and not given.refused:
+        text = "an alternative name must be asked for; the first DNS name becomes the CN"
+        judged.reasons.append(_reason(policy, ReasonCode.NAME_MISSING, text))
+    # A certificate for addresses alone has an empty subject: an address is no CN, and clients fail on one.
+    if names and len(names[0]) <= _USUAL_MAX_CHARACTERS:
         judged.subject = DistinguishedName(((AttributeTypeAndValue(CN_OID, names[0]),),))
+
+
+def _is_among(value: str, names: Sequence[GeneralName]) -> bool:
+    """Whether a CN is one of the DNS names or addresses; older clients put both there."""
+    return any(
+        value.lower() == name.value.lower() for name in names if name.kind in (NameKind.DNS, NameKind.IP)
+    )
 
 
 def _by_rules(policy: CompiledPolicy, requested: DistinguishedName, judged: JudgedSubject) -> None:

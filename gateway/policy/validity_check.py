@@ -32,6 +32,10 @@ def judge_validity(policy: CompiledPolicy, request: EnrolmentRequest, facts: Fac
     if end is not None and judged.not_after > end:
         if end <= now or end <= judged.not_before:
             _refuse(policy, judged, f"the issuing CA's own certificate ends at {end:%Y-%m-%dT%H:%M:%SZ}", "")
+        elif request.not_after is not None:
+            # RFC 8555 section 7.4: a notAfter is kept as it was asked for, or refused
+            text = f"it lies after the end of the issuing CA's own certificate, {end:%Y-%m-%dT%H:%M:%SZ}"
+            _refuse(policy, judged, f"{text}; ask for an earlier notAfter", "not_after")
         else:
             judged.not_after, judged.capped = end, True
     return judged
