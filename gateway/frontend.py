@@ -17,7 +17,7 @@ from gateway.clock import Clock
 from gateway.http.message import HttpRequest, PathRoute
 from gateway.model.certificate import CertificateRecord, RevocationReason
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
-from gateway.model.evidence import CredentialKind, RemoteInfo
+from gateway.model.evidence import CredentialKind, ExternalAccount, RemoteInfo
 from gateway.model.ids import EndpointName, ProtocolName
 from gateway.model.outcome import Outcome, Refused
 from gateway.model.preview import Preview
@@ -63,15 +63,6 @@ class EndpointView:
 
     name: EndpointName
     options: Any
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalAccount:
-    """An external account (RFC 8555 section 7.3.4) whose MAC was right. ``name`` is its key identifier."""
-
-    credential_id: str
-    name: str
-    counted: bool = False
 
 
 class Enrolments(Protocol):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from gateway.authn.claims import ClaimedCertificate, Claims
+from gateway.authn.claims import ClaimedCertificate, Claims, account_identity
 from gateway.authn.refusal import CredentialRefused
 from gateway.authn.secrets import PasswordMemory, is_machine_verifier, machine_secret_matches
 from gateway.authn.throttle import FailureThrottle
@@ -20,7 +20,14 @@ from gateway.authn.trust import TrustStore
 from gateway.errors import Overloaded
 from gateway.model.certificate import CertificateRecord, CertificateStatus
 from gateway.model.enrolment import EnrolmentRequest
-from gateway.model.evidence import BASIC, Evidence, PresentedPassword, VerifiedCredential
+from gateway.model.evidence import (
+    ACME_ACCOUNT,
+    BASIC,
+    Evidence,
+    PresentedAccount,
+    PresentedPassword,
+    VerifiedCredential,
+)
 from gateway.model.reasons import ReasonCode
 from gateway.pki.chain import UntrustedCertificate, verify_client_chain
 from gateway.store.credentials import CredentialRow
@@ -32,10 +39,12 @@ NO_SUCH_PAIR = "the user name or the secret is wrong"
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What the database said of the claims: the credential of that user name, the certificate's record."""
+    """What the database said of the claims: the credential of that user name, the certificate's record, the
+    external account that an ACME account is bound to."""
 
     credential: CredentialRow | None = None
     certificate: CertificateRecord | None = None
+    external: CredentialRow | None = None
 
 
 class Authenticator:
@@ -69,6 +78,8 @@ class Authenticator:
             verified.append(_verify_certificate(claims.certificate, looked.certificate, trust, now))
         if claims.password is not None:
             verified.append(await self._verify_password(claims.password, looked.credential, request))
+        if claims.account is not None:
+            verified.append(_verify_account(claims.account, looked.external))
         return Evidence(tuple(verified))
 
     async def _verify_password(
@@ -144,6 +155,8 @@ def check_new_request(claims: Claims, looked: Looked, now: datetime) -> None:
     Not part of the verification: who repeats a message, or polls, gets its answer although the credential was
     used up by that very request or has expired meanwhile.
     """
+    if claims.account is not None and looked.external is not None:
+        _check_external_expiry(looked.external, now)
     row = looked.credential
     if claims.password is None or row is None:
         return
@@ -155,6 +168,48 @@ def check_new_request(claims: Claims, looked: Looked, now: datetime) -> None:
     if row.uses_left is not None and row.uses_left <= 0:
         raise CredentialRefused(
             "this credential has been used up; ask for a new one", detail=f"credential {row.id} is used up"
+        )
+
+
+def _verify_account(presented: PresentedAccount, external: CredentialRow | None) -> VerifiedCredential:
+    """The front end found the account valid; here is asked whether what it is bound to still counts.
+
+    Its uses are none of our business: they were taken when accounts were bound to it.
+    """
+    if presented.credential_id is not None and external is None:
+        raise CredentialRefused(
+            "the external account that this account is bound to is gone; open a new account",
+            code=ReasonCode.AUTH_ACCOUNT,
+            detail=f"account {presented.account_id}: no credential {presented.credential_id}",
+        )
+    if external is not None and external.revoked_at is not None:
+        raise CredentialRefused(
+            f"the external account {external.name!r} that this account is bound to is no longer good: it was "
+            "revoked; open a new account with another one",
+            code=ReasonCode.AUTH_ACCOUNT,
+            detail=f"account {presented.account_id}: credential {external.id} was revoked at "
+            f"{external.revoked_at:%Y-%m-%d %H:%M}Z",
+        )
+    return VerifiedCredential(
+        kind=ACME_ACCOUNT,
+        identity=account_identity(presented),
+        label=presented.label,
+        credential_id=presented.credential_id,
+        names=external.names if external is not None else None,
+        profiles=external.profiles if external is not None else None,
+        proven=presented.proven,
+        prevalidated=(external.prevalidated or ()) if external is not None else (),
+        detail=(("thumbprint", presented.thumbprint),),
+    )
+
+
+def _check_external_expiry(external: CredentialRow, now: datetime) -> None:
+    if external.expires_at is not None and external.expires_at <= now:
+        raise CredentialRefused(
+            f"the external account {external.name!r} that this account is bound to is no longer good: it "
+            f"expired at {external.expires_at:%Y-%m-%d %H:%M}Z; ask for a new one and open a new account",
+            code=ReasonCode.AUTH_ACCOUNT,
+            detail=f"credential {external.id} has expired",
         )
 
 

@@ -7,11 +7,18 @@ earlier request need. It is worth nothing until ``Authenticator.verify`` has ret
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from gateway.authn.refusal import CredentialRefused
 from gateway.errors import MalformedMessage
 from gateway.model.enrolment import EnrolmentRequest, Operation
-from gateway.model.evidence import MTLS, RENEWAL_CERT, PresentedCertificate, PresentedPassword
+from gateway.model.evidence import (
+    MTLS,
+    RENEWAL_CERT,
+    PresentedAccount,
+    PresentedCertificate,
+    PresentedPassword,
+)
 from gateway.model.reasons import ReasonCode
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
 from gateway.policy.rules import AuthenticationRule, CertificateRule, Require
@@ -38,27 +45,38 @@ class Claims:
 
     password: PresentedPassword | None
     certificate: ClaimedCertificate | None
+    account: PresentedAccount | None = None
+
+
+def account_identity(account: PresentedAccount) -> str:
+    """Who an ACME account is in the record."""
+    return f"acme:{account.account_id}"
 
 
 def read_claims(rule: AuthenticationRule, request: EnrolmentRequest) -> Claims:
     """Pick the credentials that the rule looks at. Raises CredentialRefused where one is missing."""
     password: PresentedPassword | None = None
     certificate: ClaimedCertificate | None = None
+    account: PresentedAccount | None = None
     for presented in request.presented:
-        if isinstance(presented, PresentedPassword):
-            if rule.basic is not None:
-                password = presented
-        else:
-            certificate_rule = _certificate_rule(rule, presented, request.operation)
-            if certificate_rule is not None:
-                certificate = _claimed(presented, certificate_rule)
-    missing = _missing(rule, password, certificate)
+        match presented:
+            case PresentedPassword():
+                password = presented if rule.basic is not None else None
+            case PresentedAccount():
+                account = presented if rule.acme is not None else None
+            case PresentedCertificate():
+                certificate_rule = _certificate_rule(rule, presented, request.operation)
+                if certificate_rule is not None:
+                    certificate = _claimed(presented, certificate_rule)
+            case _:
+                assert_never(presented)
+    missing = _missing(rule, Claims(password, certificate, account))
     if missing:
         raise CredentialRefused(
             f"this policy asks for {' and '.join(missing)}, which the request did not bring",
             code=ReasonCode.AUTH_MISSING,
         )
-    return Claims(password, certificate)
+    return Claims(password, certificate, account)
 
 
 def _certificate_rule(
@@ -72,14 +90,14 @@ def _certificate_rule(
     return rule.mtls or (rule.renewal if operation in {Operation.RENEW, Operation.REKEY} else None)
 
 
-def _missing(
-    rule: AuthenticationRule, password: PresentedPassword | None, certificate: ClaimedCertificate | None
-) -> list[str]:
+def _missing(rule: AuthenticationRule, claims: Claims) -> list[str]:
     wanted: list[tuple[str, bool]] = []
     if rule.basic is not None:
-        wanted.append(("a user name with secret (HTTP Basic)", password is not None))
+        wanted.append(("a user name with secret (HTTP Basic)", claims.password is not None))
     if rule.mtls is not None or rule.renewal is not None:
-        wanted.append(("a client certificate", certificate is not None))
+        wanted.append(("a client certificate", claims.certificate is not None))
+    if rule.acme is not None:
+        wanted.append(("an ACME account", claims.account is not None))
     if rule.require is Require.ALL:
         return [what for what, there in wanted if not there]
     return [] if any(there for _, there in wanted) else [" or ".join(what for what, _ in wanted)]

@@ -82,7 +82,7 @@ def refuse_waiting(
 ) -> RequestRow:
     """Add the refusal of a request that waits for approval; repeats hear the reason for a week."""
     decision = {**(row.decision or {}), "reasons": record.reasons_json((reason,))}
-    answers_until = now + REJECTION_ANSWERS
+    answers_until = now + max(REJECTION_ANSWERS, record.grace_of(row) or REJECTION_ANSWERS)
     short_id = reason_id(row.id)
     requests.move(
         unit,

@@ -70,7 +70,7 @@ class Closing:
                 return await self._pending(work, handle, retry_after_s)
             case CaRefused(code, message):
                 reason = Reason(ReasonCode.BACKEND_REFUSED, "the CA refused this request")
-                return await self.refuse(work, reason, ca_code=code, ca_message=message)
+                return await self.refuse(work, (reason,), ca_code=code, ca_message=message)
             case _:
                 assert_never(answer)
 
@@ -101,7 +101,7 @@ class Closing:
             issued = parse_certificate(answer.certificate_der)
         except MalformedMessage as error:
             reason = Reason(ReasonCode.BACKEND_MISMATCH, "the CA gave something that is no certificate")
-            return await self.refuse(work, reason, what=str(error))
+            return await self.refuse(work, (reason,), what=str(error))
         if self._backends.get(work.backend).signs_in_process:
             found, held = differences(work.plan, issued, answer.chain_der), None
         else:
@@ -124,7 +124,7 @@ class Closing:
             work,
             State.ISSUED,
             certificate_sha256=issued.sha256,
-            answers_until=now + timedelta(seconds=self._grace_s(work.row.protocol, work.row.endpoint)),
+            answers_until=now + (record.grace_of(work.row) or self._grace(work.row)),
         )
         issuer = issuer_of(chain_der)
         stored = record.certificate_record(row, issued, chain_der, issuer.certificate.spki_sha256)
@@ -142,6 +142,9 @@ class Closing:
         )
         await self._store.recorder.commit(unit)
         return Issued(RequestId(row.id), issued.certificate_der, chain_der)
+
+    def _grace(self, row: RequestRow) -> timedelta:
+        return timedelta(seconds=self._grace_s(row.protocol, row.endpoint))
 
     async def _held(self, work: Work, issued: ParsedCertificate, issuer_key: str) -> CertificateRecord | None:
         """Another request's record of this certificate, or of its issuer's serial number."""
@@ -191,7 +194,7 @@ class Closing:
             ReasonCode.BACKEND_MISMATCH, "the CA gave a certificate that is not the one decided on; try again"
         )
         return await self.refuse(
-            replace(work, also=unit), reason, sha256=issued.sha256, differences=list(found)
+            replace(work, also=unit), (reason,), sha256=issued.sha256, differences=list(found)
         )
 
     async def _pending(self, work: Work, handle: str, retry_after_s: int) -> Outcome:
@@ -202,20 +205,23 @@ class Closing:
         await self._store.recorder.commit(unit)
         return Pending(RequestId(row.id), "ca", retry_after_s)
 
-    async def refuse(self, work: Work, reason: Reason, **details: object) -> Outcome:
+    async def refuse(self, work: Work, reasons: tuple[Reason, ...], **details: object) -> Outcome:
+        """End a request without certificate. A device may ask anew at once, unless it brought its own grace:
+        then the request is the protocol's one transaction, which stays what it has become."""
         unit = work.also or Unit()
-        decision = {**(work.row.decision or {}), "reasons": record.reasons_json((reason,))}
+        decision = {**(work.row.decision or {}), "reasons": record.reasons_json(reasons)}
         row = self.move(
             unit,
             work,
             State.REFUSED,
             reason_id=reason_id(work.row.id),
             decision=decision,
-            answers_until=self._clock.now(),
+            answers_until=self._clock.now() + (record.grace_of(work.row) or timedelta()),
         )
-        unit.audit(record.event(row, "request.refuse", "failed", codes=[reason.code.value], facts=details))
+        codes = [reason.code.value for reason in reasons]
+        unit.audit(record.event(row, "request.refuse", "failed", codes=codes, facts=details))
         await self._store.recorder.commit(unit)
-        return Refused(RequestId(row.id), (reason,))
+        return Refused(RequestId(row.id), reasons)
 
     def move(self, unit: Unit, work: Work, state: State, **changes: object) -> RequestRow:
         """Insert or move the row; gives it as it then stands in the database."""

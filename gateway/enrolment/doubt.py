@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gateway.clock import Clock, SystemClock
 from gateway.enrolment import record
@@ -69,7 +69,7 @@ def end_without_certificate(
         at=now,
         reason_id=reason_id(row.id),
         decision=decision,
-        answers_until=now,
+        answers_until=now + (record.grace_of(row) or timedelta()),
     )
     unit.audit(record.event(row, "request.settle", "refused", actor=actor, by="refuse", note=note[:MAX_NOTE]))
     store.recorder.commit_blocking(unit)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from gateway.authn.authenticate import Looked
-from gateway.authn.claims import Claims
+from gateway.authn.claims import Claims, account_identity
 from gateway.clock import to_epoch_s
 from gateway.enrolment.correlation import correlation_hash
 from gateway.model.certificate import CertificateRecord, CertificateStatus
 from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import BASIC
-from gateway.model.keys import ClientKey
+from gateway.model.keys import ClientKey, KeyToCome
 from gateway.model.outcome import State
 from gateway.store import certificates, credentials, requests
 from gateway.store.requests import RequestRow
@@ -52,6 +52,9 @@ def gather(
     """Read by keys only. ``with_key_history``: look up every earlier certificate of the key too."""
     password, certificate = claims.password, claims.certificate
     credential = credentials.by_name(connection, BASIC, password.user) if password is not None else None
+    external = None
+    if claims.account is not None and claims.account.credential_id is not None:
+        external = credentials.get(connection, claims.account.credential_id)
     record = None
     if certificate is not None:
         record = certificates.by_sha256(connection, certificate.leaf.sha256)
@@ -61,15 +64,18 @@ def gather(
         parts.append(certificate.identity)
     if credential is not None:
         parts.append(f"basic:{credential.id}")
+    if claims.account is not None:
+        parts.append(account_identity(claims.account))
     identity = "+".join(parts)
     correlation = correlation_hash(request, identity)
     key = request.key
     spki_sha256 = key.public_key.spki_sha256 if isinstance(key, ClientKey) else None
     return Gathered(
-        Looked(credential, record),
+        Looked(credential, record, external),
         identity,
         correlation,
-        find_earlier(connection, correlation),
+        # Before there is a key there was no request either: that look-up is spared.
+        None if isinstance(key, KeyToCome) else find_earlier(connection, correlation),
         renewed,
         certificates.by_spki(connection, spki_sha256) if spki_sha256 and with_key_history else (),
         spki_sha256 is not None and certificates.key_compromised(connection, spki_sha256),

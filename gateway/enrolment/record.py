@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
 from gateway.model.decision import Allow, Decision
-from gateway.model.enrolment import EnrolmentRequest
-from gateway.model.evidence import Evidence, PresentedPassword, RemoteInfo
-from gateway.model.ids import RequestId, reason_id
+from gateway.model.enrolment import BadMessage, EnrolmentRequest
+from gateway.model.evidence import ACME_ACCOUNT, Evidence, PresentedAccount, PresentedPassword, RemoteInfo
+from gateway.model.ids import RequestId, new_id, reason_id
 from gateway.model.keys import ClientKey
 from gateway.model.outcome import State
 from gateway.model.reasons import Reason, ReasonCode
@@ -27,6 +27,7 @@ MAX_USER_AGENT = 200
 MAX_NAMES = 1000  # as many as a policy can allow
 MAX_UNVERIFIED_NAMES = 20
 MAX_UNVERIFIED_CSR = 2048
+BOUND_TO = "external_accounts"  # in a request's decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +56,16 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
         "spki_sha256": key.public_key.spki_sha256 if isinstance(key, ClientKey) else None,
         "profile": request.profile,
     }
+    if request.correlation.grace_s is not None and state is not State.REFUSED:
+        fields["answers_until"] = judged.now + timedelta(seconds=request.correlation.grace_s)
+    if request.transaction_id:
+        fields["transaction_id"] = request.transaction_id[:MAX_TEXT]
     if request.renews_der is not None:
         fields["renews_sha256"] = hashlib.sha256(request.renews_der).hexdigest()
     if decision is not None:
         fields["policy"] = decision.policy
         fields["bundle_sha256"] = decision.bundle_sha256
-        fields["decision"] = decision_json(decision, judged.evidence)
+        fields["decision"] = {**decision_json(decision, judged.evidence), **_bound_to(judged.evidence)}
         if isinstance(decision, Allow):
             fields["backend"] = decision.route.backend
             fields["profile"] = decision.route.profile
@@ -81,6 +86,26 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
     )
 
 
+def _bound_to(evidence: Evidence) -> dict[str, object]:
+    """The external accounts behind a request: they must still be good when a wait for approval ends."""
+    found = [one.credential_id for one in evidence.credentials if one.kind == ACME_ACCOUNT]
+    return {BOUND_TO: [credential_id for credential_id in found if credential_id]} if any(found) else {}
+
+
+def bound_to(row: RequestRow) -> tuple[str, ...]:
+    """Credential ids of the external accounts behind a stored request."""
+    found = (row.decision or {}).get(BOUND_TO)
+    return tuple(str(one) for one in found) if isinstance(found, list) else ()
+
+
+def grace_of(row: RequestRow) -> timedelta | None:
+    """How long an open request, once closed, answers repeats; None: the endpoint's setting.
+
+    Until it is closed ``answers_until`` holds this span, counted from its arrival.
+    """
+    return None if row.answers_until is None else row.answers_until - row.received_at
+
+
 def refused_row(judged: Judged, reasons: Sequence[Reason]) -> RequestRow:
     """A refused request. It has no correlation: the same message is judged anew when it comes again."""
     columns: dict[str, object] = {"reason_id": reason_id(judged.request_id), "correlation": None}
@@ -89,6 +114,23 @@ def refused_row(judged: Judged, reasons: Sequence[Reason]) -> RequestRow:
     if not judged.evidence.credentials:
         columns["identity_label"] = claimed_label(judged.request)
     return request_row(judged, State.REFUSED, **columns)
+
+
+def bad_message_row(bad: BadMessage, now: datetime) -> RequestRow:
+    """The row of a message that never became a request."""
+    request_id = new_id()
+    return RequestRow(
+        id=request_id,
+        state=State.REFUSED,
+        protocol=bad.protocol,
+        endpoint=bad.endpoint[:100],
+        operation=bad.operation[:100],
+        received_at=now,
+        updated_at=now,
+        reason_id=reason_id(request_id),
+        remote=remote_json(bad.remote),
+        decision={"verdict": "refused", "reasons": reasons_json((bad.reason,))},
+    )
 
 
 def remote_json(remote: RemoteInfo, **more: str) -> dict[str, object]:
@@ -195,5 +237,9 @@ def refusal_event(row: RequestRow, reasons: Sequence[Reason]) -> AuditEvent:
 
 def claimed_label(request: EnrolmentRequest) -> str:
     """Who an unverified requester said to be, for the operator's eyes."""
-    users = [given.user for given in request.presented if isinstance(given, PresentedPassword)]
-    return f"unverified:{users[0][:100]}" if users else "anonymous"
+    for given in request.presented:
+        if isinstance(given, PresentedPassword):
+            return f"unverified:{given.user[:100]}"
+        if isinstance(given, PresentedAccount):
+            return given.label[:MAX_TEXT]  # its signature was verified, only its credential failed
+    return "anonymous"

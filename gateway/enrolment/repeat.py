@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import assert_never
 
 from gateway.clock import to_epoch_s
 from gateway.enrolment import record
@@ -18,24 +19,41 @@ from gateway.store.store import Store
 from gateway.store.unit import Unit
 
 CA_RETRY_S = 5
+_WITHDRAWN = Reason(ReasonCode.BACKEND_REFUSED, "the certificate was not confirmed and has been withdrawn")
 
 
-async def answer_again(store: Store, earlier: Earlier | None, now: datetime) -> Outcome | None:
+async def answer_again(
+    store: Store, earlier: Earlier | None, now: datetime, *, transaction: bool = False
+) -> Outcome | None:
     """The answer to a repeat, or None if the message is to be judged as a new request.
 
-    Raises StoreUnavailable.
+    ``transaction``: its correlation is the protocol's own transaction, which never gives a second
+    certificate, even after the first was revoked. Raises StoreUnavailable.
     """
     if earlier is None or not answers(earlier.row, to_epoch_s(now)):
         return None
+    match earlier.row.state:
+        case State.ISSUED | State.UNCONFIRMED if not (transaction or earlier.certificate_good):
+            return None
+        case State.WITHDRAWN:
+            return None
+        case _:
+            return await what_became(store, earlier, now)
+
+
+async def what_became(store: Store, earlier: Earlier, now: datetime) -> Outcome:
+    """What a recorded request has become, however long ago. Raises StoreUnavailable."""
     row = earlier.row
     request_id = RequestId(row.id)
     match row.state:
         case State.ISSUED | State.UNCONFIRMED:
-            if earlier.certificate is None or not earlier.certificate_good:
-                return None
+            if earlier.certificate is None:
+                return under_work()
             return Issued(request_id, earlier.certificate.certificate_der, earlier.chain_der)
         case State.REFUSED:
             return Refused(request_id, record.reasons_of(row))
+        case State.WITHDRAWN:
+            return Refused(request_id, (_WITHDRAWN,))
         case State.AWAITING_APPROVAL:
             if overdue(row, now):
                 return await _expired(store, row, now)
@@ -44,8 +62,8 @@ async def answer_again(store: Store, earlier: Earlier | None, now: datetime) -> 
             return Pending(request_id, "ca", row.retry_after_s or CA_RETRY_S)
         case State.IN_DOUBT:
             return in_doubt(row)
-        case State.WITHDRAWN:
-            return None
+        case _:
+            assert_never(row.state)
 
 
 def under_work() -> Unavailable:

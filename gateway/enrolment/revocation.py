@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from gateway.clock import Clock, SystemClock
 from gateway.errors import Conflict
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
@@ -25,9 +27,15 @@ def revoke(
     The same unit queues the message to the CA, which matters where the CA is another system. Raises Conflict
     where it is revoked already, StoreUnavailable.
     """
+    now = (clock or SystemClock()).now()
+    store.recorder.commit_blocking(revocation(certificate, reason, actor, now))
+
+
+def revocation(certificate: CertificateRecord, reason: RevocationReason, actor: str, now: datetime) -> Unit:
+    """The unit that revokes. Raises Conflict where the record is revoked already; so does its commit, where
+    somebody else was first."""
     if certificate.status is CertificateStatus.REVOKED:
         raise Conflict(f"certificate {certificate.serial_hex} is revoked already")
-    now = (clock or SystemClock()).now()
     unit = Unit()
     certificates.revoke(unit, certificate, reason, now)
     jobs.enqueue(
@@ -51,4 +59,4 @@ def revoke(
             },
         )
     )
-    store.recorder.commit_blocking(unit)
+    return unit

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -14,7 +13,6 @@ from functools import partial
 from gateway.authn.authenticate import Authenticator, check_new_request
 from gateway.authn.claims import Claims, read_claims
 from gateway.authn.refusal import CredentialRefused
-from gateway.authn.throttle import Allowance, TokenBuckets, source_of
 from gateway.authn.trust import TrustStore, TrustStores
 from gateway.clock import Clock
 from gateway.enrolment import record
@@ -22,17 +20,20 @@ from gateway.enrolment.approval import EXPIRE_JOB
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import ActiveBundle
 from gateway.enrolment.closing import COMPROMISED_KEY, Work
+from gateway.enrolment.correlation import transaction_hash
 from gateway.enrolment.gather import Earlier, Gathered, find_earlier, gather
 from gateway.enrolment.plan_json import plan_to_json
 from gateway.enrolment.record import Judged
-from gateway.enrolment.repeat import answer_again, under_work
-from gateway.enrolment.settle import Settlement
+from gateway.enrolment.refusals import Refusals
+from gateway.enrolment.repeat import answer_again, under_work, what_became
+from gateway.enrolment.settle import Recheck, Settlement
 from gateway.errors import BackendUnavailable, Conflict, MalformedMessage
 from gateway.model.decision import Allow, Deny, TraceStep
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
 from gateway.model.evidence import BASIC, CredentialKind, Evidence, PresentedPassword
-from gateway.model.ids import EndpointName, ProtocolName, new_id, reason_id
+from gateway.model.ids import EndpointName, ProtocolName, RequestId, new_id
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable
+from gateway.model.preview import Preview
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.model.wanted import Wanted
 from gateway.pki.certificate import parse_certificate
@@ -44,18 +45,14 @@ from gateway.policy.engine import (
     describe,
     evaluate,
     preview,
+    profiles,
     select,
 )
 from gateway.policy.facts import Facts, PreviousCertificate
 from gateway.policy.rules import Bundle
 from gateway.store import credentials, jobs, requests
-from gateway.store.requests import RequestRow
 from gateway.store.store import Store
 from gateway.store.unit import Unit
-
-LOG = logging.getLogger(__name__)
-# Refusals of one address that are written into the database; beyond this they are only counted and logged.
-RECORDED_REFUSALS = Allowance(burst=500, per_s=20)
 
 _NO_CSR = Reason(
     ReasonCode.MESSAGE_UNSUPPORTED,
@@ -80,8 +77,10 @@ class EnrolmentService:
         clock: Clock,
         monotonic: Callable[[], float],
         observe: Observe,
+        rechecks: Mapping[ProtocolName, Recheck] | None = None,
     ) -> None:
-        """``observe(protocol, outcome, code)`` is called once for each outcome."""
+        """``observe(protocol, outcome, code)`` is called once for each outcome. ``rechecks`` may be filled
+        later, when front ends are mounted."""
         self._store = store
         self._bundle = bundle
         self._backends = backends
@@ -91,47 +90,64 @@ class EnrolmentService:
         self._under_way = 0
         store.recorder.under_way = lambda: self._under_way
         self._trust = TrustStores(backends.certificates, backends.own_names)
-        self._refusals = TokenBuckets(monotonic, RECORDED_REFUSALS)
-        self.settlement = Settlement(store, backends, clock, bundle.grace_s)
+        self._refusals = Refusals(store, monotonic)
+        self.settlement = Settlement(store, backends, clock, bundle.grace_s, rechecks)
 
     async def submit(self, requests_: Sequence[EnrolmentRequest]) -> tuple[Outcome, ...]:
         """One outcome per request, in order, each durable. Raises Overloaded and StoreUnavailable."""
         return tuple([await self._submit(request) for request in requests_])
 
-    async def preview(self, request: EnrolmentRequest) -> tuple[Reason, ...]:
-        """What policy would say now of the names alone; empty means they would pass."""
+    async def preview(self, request: EnrolmentRequest) -> Preview:
+        """What policy would say now, without key and without recording; presented accounts are checked.
+
+        Raises StoreUnavailable, and BackendUnavailable since the CA's own end bounds the validity.
+        """
         bundle = self._bundle.current
         selected = select(bundle, request)
         if isinstance(selected, NotSelected):
-            return selected.reasons
-        facts = await self._facts(selected, request, None, Evidence())
-        decision = preview(bundle, selected, request, Evidence(), facts)
-        return decision.reasons if isinstance(decision, Deny) else ()
+            return Preview(selected.reasons)
+        try:
+            found, evidence = await self._authenticated(bundle, selected, request)
+        except CredentialRefused as refusal:
+            return Preview((_placed(refusal.reason, selected),), selected.policy.name)
+        facts = await self._facts(selected, request, found, evidence)
+        return preview(bundle, selected, request, evidence, facts)
+
+    async def _authenticated(
+        self, bundle: Bundle, selected: Selected, request: EnrolmentRequest
+    ) -> tuple[Gathered, Evidence]:
+        """Verify what was presented as for a new request. Raises CredentialRefused."""
+        now = self._clock.now()
+        claims = read_claims(selected.policy.authenticate, request)
+        found = await self._gather(request, claims, selected)
+        trust = await self._trust_store(bundle, claims)
+        evidence = await self._authenticator.verify(claims, found.looked, request, trust, now)
+        check_new_request(claims, found.looked, now)
+        return found, evidence
+
+    async def outcome_of(
+        self, protocol: ProtocolName, endpoint: EndpointName, parts: tuple[bytes, ...]
+    ) -> Outcome | None:
+        """What became of the request with this correlation (one without identity); None: there is none."""
+        correlation = transaction_hash(protocol, endpoint, parts)
+        earlier = await self._store.reader.read(lambda connection: find_earlier(connection, correlation))
+        return None if earlier is None else await what_became(self._store, earlier, self._clock.now())
 
     async def record_bad_message(self, bad: BadMessage) -> Refused:
         """Record a message that never became a request; bounded per source address."""
-        request_id = new_id()
-        now = self._clock.now()
-        row = RequestRow(
-            id=request_id,
-            state=State.REFUSED,
-            protocol=bad.protocol,
-            endpoint=bad.endpoint[:100],
-            operation=bad.operation[:100],
-            received_at=now,
-            updated_at=now,
-            reason_id=reason_id(request_id),
-            remote=record.remote_json(bad.remote),
-            decision={"verdict": "refused", "reasons": record.reasons_json((bad.reason,))},
-        )
-        recorded = await self._record_refusal(row, (bad.reason,), bad.remote.address)
+        row = record.bad_message_row(bad, self._clock.now())
+        recorded = await self._refusals.record(row, (bad.reason,), bad.remote.address)
         self._observe(bad.protocol, "refused", bad.reason.code)
-        return Refused(request_id if recorded else None, (bad.reason,))
+        return Refused(RequestId(row.id) if recorded else None, (bad.reason,))
 
     def accepted_credentials(
         self, protocol: ProtocolName, endpoint: EndpointName, operation: Operation
     ) -> tuple[CredentialKind, ...]:
         return accepted_kinds(self._bundle.current, protocol, endpoint, operation)
+
+    def profiles(self, protocol: ProtocolName, endpoint: EndpointName) -> Mapping[str, str]:
+        """Profiles that some policy of this endpoint is for, with what its owner says of each."""
+        return profiles(self._bundle.current, protocol, endpoint)
 
     def wanted(self, protocol: ProtocolName, endpoint: EndpointName, operation: Operation) -> Wanted | None:
         return describe(self._bundle.current, protocol, endpoint, operation)
@@ -181,7 +197,11 @@ class EnrolmentService:
         is left to the judgement of a new request, which refuses it."""
         if found.earlier is None or credential_reasons(selected.policy, judged.request, judged.evidence):
             return None
-        return await answer_again(self._store, found.earlier, judged.now)
+        return await self._again(judged, found.earlier)
+
+    async def _again(self, judged: Judged, earlier: Earlier | None) -> Outcome | None:
+        transaction = not judged.request.correlation.with_identity
+        return await answer_again(self._store, earlier, judged.now, transaction=transaction)
 
     async def _decide(self, judged: Judged, bundle: Bundle, selected: Selected, found: Gathered) -> Outcome:
         request = judged.request
@@ -254,13 +274,12 @@ class EnrolmentService:
     async def _winner(self, judged: Judged) -> Outcome:
         correlation = judged.correlation or ""
         earlier = await self._store.reader.read(lambda connection: find_earlier(connection, correlation))
-        return await answer_again(self._store, earlier, judged.now) or under_work()
+        return await self._again(judged, earlier) or under_work()
 
     async def _refuse_credential(
         self, judged: Judged, bundle: Bundle, selected: Selected, refusal: CredentialRefused
     ) -> Outcome:
-        policy = selected.policy
-        reason = replace(refusal.reason, rule=policy.name, where=policy.authenticate.where)
+        reason = _placed(refusal.reason, selected)
         if refusal.code is ReasonCode.AUTH_THROTTLED:
             return Unavailable(reason, refusal.retry_after_s)
         detail = refusal.detail
@@ -292,21 +311,8 @@ class EnrolmentService:
         if judged.request.presented == () and reasons[0].code is ReasonCode.AUTH_MISSING:
             return Refused(None, reasons, accepts)
         row = record.refused_row(judged, reasons)
-        recorded = await self._record_refusal(row, reasons, judged.request.remote.address)
+        recorded = await self._refusals.record(row, reasons, judged.request.remote.address)
         return Refused(judged.request_id if recorded else None, reasons, accepts)
-
-    async def _record_refusal(self, row: RequestRow, reasons: tuple[Reason, ...], address: str) -> bool:
-        """Write a refusal down; False beyond the bound of its source address."""
-        source = source_of(address)
-        if self._refusals.retry_after_s(source):
-            LOG.warning("refusal.not-recorded address %s: %s", address, reasons[0].code)
-            return False
-        self._refusals.take(source)
-        unit = Unit()
-        requests.insert(unit, row)
-        unit.audit(record.refusal_event(row, reasons))
-        await self._store.recorder.commit(unit)
-        return True
 
     async def _gather(self, request: EnrolmentRequest, claims: Claims, selected: Selected) -> Gathered:
         with_key_history = selected.policy.needs_key_history
@@ -345,6 +351,11 @@ class EnrolmentService:
         if claims.certificate is None:
             return None
         return await self._trust.get(bundle.trust_stores[claims.certificate.rule.trust])
+
+
+def _placed(reason: Reason, selected: Selected) -> Reason:
+    """The reason of a refused credential, with the rule that looked at it."""
+    return replace(reason, rule=selected.policy.name, where=selected.policy.authenticate.where)
 
 
 def _denied(bundle: Bundle, selected: Selected, step: str, reason: Reason, detail: str = "") -> Deny:

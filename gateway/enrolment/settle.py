@@ -6,9 +6,11 @@ intent is durable before the call, and a job takes over whatever was interrupted
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+
+from sqlalchemy import Connection
 
 from ca_backend.api import CaBackend, CanFind, CanPoll, IssuanceOrder, RetryClass
 from gateway.clock import Clock
@@ -19,12 +21,22 @@ from gateway.enrolment.closing import COMPROMISED_KEY, SETTLE_JOB, Closing, Work
 from gateway.enrolment.plan_json import plan_from_json, plan_to_json, shifted
 from gateway.errors import BackendInDoubt, BackendUnavailable, RetryLater
 from gateway.model.enrolment import CertificatePlan
+from gateway.model.ids import EndpointName, ProtocolName
 from gateway.model.outcome import Outcome, State
-from gateway.store import certificates, jobs, requests
+from gateway.model.reasons import Reason, ReasonCode
+from gateway.store import certificates, credentials, jobs, requests
 from gateway.store.requests import RequestRow
 from gateway.store.store import Store
 from gateway.store.unit import Unit
 
+# ``frontend.Recheck``: reasons, by endpoint and transaction, why a request that waited must not be sent.
+Recheck = Callable[[EndpointName, str], Awaitable[tuple[Reason, ...]]]
+WITHDRAWN_ACCOUNT = Reason(
+    ReasonCode.AUTH_ACCOUNT,
+    "the external account behind this request was revoked while it waited",
+    "credential",
+    rule="external-account",
+)
 TAKE_OVER_AFTER = timedelta(seconds=CALL_TIMEOUT_S + 15)
 NOT_ACTED = "not-acted"  # in ca_handle: the last call is known not to have reached the CA
 
@@ -33,13 +45,20 @@ class Settlement:
     """Calls CAs."""
 
     def __init__(
-        self, store: Store, backends: BackendSet, clock: Clock, grace_s: Callable[[str, str], int]
+        self,
+        store: Store,
+        backends: BackendSet,
+        clock: Clock,
+        grace_s: Callable[[str, str], int],
+        rechecks: Mapping[ProtocolName, Recheck] | None = None,
     ) -> None:
-        """``grace_s`` tells, by protocol and endpoint, how long a closed request answers repeats."""
+        """``grace_s`` tells, by protocol and endpoint, how long a closed request answers repeats.
+        ``rechecks`` may be filled later: front ends are mounted after this is made."""
         self._store = store
         self._backends = backends
         self._clock = clock
         self._closing = Closing(store, backends, clock, grace_s)
+        self._rechecks = {} if rechecks is None else rechecks
 
     async def start(self, work: Work) -> Outcome:
         """Take a new, granted request to its first answer. Raises Conflict if the same is there already."""
@@ -69,8 +88,9 @@ class Settlement:
         return None
 
     async def _approved(self, row: RequestRow, plan: CertificatePlan, backend: CaBackend) -> Outcome:
-        if await self._key_compromised(row):
-            return await self._closing.refuse(Work(row, plan, stored=True), COMPROMISED_KEY)
+        reasons = await self._reasons_against(row)
+        if reasons:
+            return await self._closing.refuse(Work(row, plan, stored=True), reasons)
         waited_s = int((self._clock.now() - row.received_at).total_seconds())
         issuer = await self._backends.issuer(row.backend or "", row.profile)
         plan = shifted(plan, waited_s, issuer.not_after)
@@ -83,15 +103,27 @@ class Settlement:
         await self._store.recorder.commit(unit)
         return await self._send(Work(row, plan, stored=True), backend, again=False)
 
-    async def _key_compromised(self, row: RequestRow) -> bool:
-        """Whether the key was revoked as compromised while the request waited for people."""
-        spki_sha256 = row.spki_sha256
-        return spki_sha256 is not None and await self._store.reader.read(
-            lambda connection: certificates.key_compromised(connection, spki_sha256)
-        )
+    async def _reasons_against(self, row: RequestRow) -> tuple[Reason, ...]:
+        """What has happened while the request waited, so that it must not go to the CA any more."""
+
+        def found(connection: Connection) -> tuple[Reason, ...]:
+            if row.spki_sha256 is not None and certificates.key_compromised(connection, row.spki_sha256):
+                return (COMPROMISED_KEY,)
+            for credential_id in record.bound_to(row):
+                known = credentials.get(connection, credential_id)
+                if known is None or known.revoked_at is not None:
+                    return (WITHDRAWN_ACCOUNT,)
+            return ()
+
+        reasons = await self._store.reader.read(found)
+        recheck = self._rechecks.get(ProtocolName(row.protocol))
+        if reasons or recheck is None or row.transaction_id is None:
+            return reasons
+        return await recheck(EndpointName(row.endpoint), row.transaction_id)
 
     async def _send(self, work: Work, backend: CaBackend, *, again: bool) -> Outcome:
         """Send the order. ``again``: it may have been sent before; the retry class decides."""
+        never_sent = again and work.row.ca_handle == NOT_ACTED
         if again and backend.retry is RetryClass.FINDABLE and isinstance(backend, CanFind):
             try:
                 found = await call(backend, "find", backend.find(work.row.id, work.plan.spki_der))
@@ -99,6 +131,12 @@ class Settlement:
                 return await self._closing.later(work, error)
             if found is not None:
                 return await self._closing.close(work, found)
+            never_sent = True
+        if never_sent:
+            # An order that may have reached its CA goes on whatever happened since: the certificate is there.
+            reasons = await self._reasons_against(work.row)
+            if reasons:
+                return await self._closing.refuse(work, reasons)
         if backend.retry is RetryClass.NEITHER:
             if again and work.row.ca_handle != NOT_ACTED:
                 return await self._closing.in_doubt(work, "the gateway stopped while the CA was being asked")

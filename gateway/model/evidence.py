@@ -97,6 +97,15 @@ class PresentedAccount:
     kind: CredentialKind = ACME_ACCOUNT
 
 
+@dataclass(frozen=True, slots=True)
+class ExternalAccount:
+    """An external account (RFC 8555 section 7.3.4) whose MAC was right. ``name`` is its key identifier."""
+
+    credential_id: str
+    name: str
+    counted: bool = False
+
+
 PresentedCredential = PresentedPassword | PresentedCertificate | PresentedAccount
 
 

@@ -72,7 +72,7 @@ def hasten(unit: Unit, kind: str, dedup_key: str, run_at: datetime) -> None:
 
 
 def withdraw(unit: Unit, kind: str, dedup_key: str) -> None:
-    """Remove a job that nobody has begun, since its work is done in this unit; one that runs is left alone."""
+    """Remove a job that nobody has begun: its work is done in this unit. One that runs is left alone."""
     unit.move(_WITHDRAW, {"kind_was": kind, "key_was": dedup_key})
 
 

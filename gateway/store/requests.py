@@ -44,8 +44,9 @@ class RequestRow:
 
     ``sans`` are texts such as ``dns:a.test``. ``plan``, ``decision`` and ``remote`` are JSON objects whose
     form their writers fix. ``correlation`` is None for messages that never became a request; ``version``
-    counts the moves; ``answers_until`` is how long a closed request answers repeats. ``transaction_id`` is the
-    protocol's own name of the request (an ACME order's id).
+    counts the moves; ``answers_until`` is how long a closed request answers repeats (of an open one see
+    ``enrolment.record.grace_of``). ``transaction_id`` is the protocol's own name of the request (an ACME
+    order's id).
     """
 
     id: str
@@ -147,7 +148,7 @@ def insert(unit: Unit, row: RequestRow) -> None:
             "updated_at": to_epoch_s(row.updated_at),
             "closed_at": time_column(row.closed_at or (row.updated_at if row.state in _CLOSED else None)),
             "answers_until": time_column(row.answers_until),
-            "transaction_id": row.transaction_id,
+            "transaction_id": None if row.transaction_id is None else storable_text(row.transaction_id),
         },
     )
 

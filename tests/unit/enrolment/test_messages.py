@@ -22,9 +22,9 @@ async def test_requests_of_one_message_are_decided_each_by_itself_in_order(house
 async def test_names_are_judged_before_there_is_a_key_and_nothing_is_recorded(house: House) -> None:
     await house.credential("device")
     asked = replace(house.request("a.test"), key=KeyToCome(), csr_der=None)
-    assert await house.service.preview(asked) == ()
+    assert (await house.service.preview(asked)).reasons == ()
     refused = await house.service.preview(replace(house.request("evil.com"), key=KeyToCome(), csr_der=None))
-    assert ReasonCode.NAME_NOT_ALLOWED in {reason.code for reason in refused}
+    assert ReasonCode.NAME_NOT_ALLOWED in {reason.code for reason in refused.reasons}
     page = await house.store.reader.read(requests.search)
     assert page.rows == ()
 

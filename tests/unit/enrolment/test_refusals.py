@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.enrolment.approval import approve
+from gateway.enrolment.refusals import RECORDED_REFUSALS
 from gateway.enrolment.revocation import revoke
-from gateway.enrolment.service import RECORDED_REFUSALS
 from gateway.errors import BackendUnavailable
 from gateway.model.certificate import RevocationReason
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable

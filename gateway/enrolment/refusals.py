@@ -1,0 +1,39 @@
+"""Refusals in the record: of each source address only so many, so that nobody fills the disk with them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from gateway.authn.throttle import Allowance, TokenBuckets, source_of
+from gateway.enrolment import record
+from gateway.model.reasons import Reason
+from gateway.store import requests
+from gateway.store.requests import RequestRow
+from gateway.store.store import Store
+from gateway.store.unit import Unit
+
+LOG = logging.getLogger(__name__)
+# Refusals of one address that are written into the database; beyond this they are only counted and logged.
+RECORDED_REFUSALS = Allowance(burst=500, per_s=20)
+
+
+class Refusals:
+    """Writes refused requests down."""
+
+    def __init__(self, store: Store, monotonic: Callable[[], float]) -> None:
+        self._store = store
+        self._written = TokenBuckets(monotonic, RECORDED_REFUSALS)
+
+    async def record(self, row: RequestRow, reasons: tuple[Reason, ...], address: str) -> bool:
+        """Write a refusal down; False beyond the bound of its source address. Raises StoreUnavailable."""
+        source = source_of(address)
+        if self._written.retry_after_s(source):
+            LOG.warning("refusal.not-recorded address %s: %s", address, reasons[0].code)
+            return False
+        self._written.take(source)
+        unit = Unit()
+        requests.insert(unit, row)
+        unit.audit(record.refusal_event(row, reasons))
+        await self._store.recorder.commit(unit)
+        return True
