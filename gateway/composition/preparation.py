@@ -16,9 +16,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca_backend.api import CanSignCrl
-from gateway.authn.secrets import machine_verifier
 from gateway.clock import Clock, SystemClock
 from gateway.composition.addresses import Addresses
+from gateway.composition.demo import DemoCredentials
 from gateway.composition.parts import BackendOpener, root_pem_path, signing_backend
 from gateway.composition.policies import Policies, PolicyFiles, activation
 from gateway.composition.tls_identity import TlsIdentity
@@ -26,21 +26,15 @@ from gateway.config import Config
 from gateway.datadir import DataDirectory
 from gateway.durable_file import write_durably
 from gateway.enrolment.backends import BackendSet
-from gateway.errors import ConfigurationError, Conflict, GatewayError
-from gateway.model.evidence import BASIC
-from gateway.model.ids import new_id
+from gateway.errors import ConfigurationError, GatewayError
 from gateway.pki.certificate import parse_certificate
 from gateway.plugins import Plugins
 from gateway.policy.rules import Bundle
-from gateway.quickstart import EST_DEMO_USER, demo_secret
-from gateway.store import bundles, credentials
-from gateway.store.credentials import CredentialRow
+from gateway.store import bundles
 from gateway.store.migrate import migrate
 from gateway.store.store import Store
-from gateway.store.unit import AuditEvent, Unit
 
 EXIT_REFUSED = 1
-DEMO_SOURCE = "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +44,8 @@ class Prepared:
     issuing: Mapping[str, str]
     crl: str | None
     est_demo: bool
+    acme: bool = False  # whether the endpoint ``default`` of ACME is there, and its demo external account
+    acme_demo: bool = False
 
 
 class Preparation:
@@ -105,7 +101,8 @@ def _prepare(
     config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins, policies: Policies
 ) -> Prepared:
     clock, bundle = SystemClock(), policies.bundle
-    with_demo = config.demo_credentials != "off" and ("est", "default") in bundle.endpoints
+    wanted = config.demo_credentials != "off"
+    with_est, with_acme = (("est", "default") in bundle.endpoints, ("acme", "default") in bundle.endpoints)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps say nothing to who starts a gateway
     migrate(config.database_url)
     opener = BackendOpener(config, data, addresses, plugins)
@@ -113,11 +110,13 @@ def _prepare(
     backends = opener.open(bundle)
     with Store(config.database_url, clock=clock) as store:
         _record_activation(store, bundle, clock)
-        _settle_demo(store, data, clock, wanted=with_demo)
+        demo = DemoCredentials(store, data.server_key(), clock)
+        demo.settle_est(wanted=wanted and with_est)
+        demo.settle_acme(wanted=wanted and with_acme)
         asyncio.run(_certificates(config, data, backends, store, clock))
     PolicyFiles(config, data, plugins).activate(policies)
     issuing, crl = _publish(data, backends, addresses)
-    return Prepared(issuing, crl, with_demo)
+    return Prepared(issuing, crl, wanted and with_est, with_acme, wanted and with_acme)
 
 
 async def _certificates(
@@ -160,33 +159,3 @@ def _publish(
 def _record_activation(store: Store, bundle: Bundle, clock: Clock) -> None:
     active = store.reader.read_blocking(bundles.active)
     store.recorder.commit_blocking(activation(active, bundle, clock.now()))
-
-
-def _settle_demo(store: Store, data: DataDirectory, clock: Clock, *, wanted: bool) -> None:
-    """Make the demo credential if it is wanted, revoke it if it is not. It is the same at every start."""
-    verifier = machine_verifier(data.server_key(), demo_secret(data.server_key(), "est"))
-    known = store.reader.read_blocking(
-        lambda connection: credentials.by_name(connection, BASIC, EST_DEMO_USER)
-    )
-    unit, now = Unit(), clock.now()
-    fits = known is not None and known.source == DEMO_SOURCE and known.verifier == verifier
-    if known is not None and known.source == DEMO_SOURCE and not (wanted and fits):
-        credentials.revoke(unit, known.id, now)
-        unit.audit(AuditEvent("system", "credential.revoke", known.id, details={"name": known.name}))
-        known = None
-    if wanted and known is None:
-        row = CredentialRow(
-            id=new_id(),
-            kind=BASIC,
-            name=EST_DEMO_USER,
-            created_at=now,
-            protocol="est",
-            verifier=verifier,
-            source=DEMO_SOURCE,
-        )
-        credentials.insert(unit, row)
-        unit.audit(AuditEvent("system", "credential.add", row.id, details={"name": row.name}))
-    try:
-        store.recorder.commit_blocking(unit)
-    except Conflict:
-        return  # another gateway on the same database did the same at this moment

@@ -13,25 +13,27 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from gateway.authn.authenticate import Authenticator
+from gateway.authn.external import ExternalAccounts
 from gateway.clock import SystemClock
-from gateway.composition.addresses import Addresses
+from gateway.composition.addresses import Addresses, network_settings
 from gateway.composition.background import Background
+from gateway.composition.base_urls import KnownBaseUrls
+from gateway.composition.front_ends import MountedFrontEnds
 from gateway.composition.parts import BackendOpener, signing_backend
 from gateway.composition.policies import Policies, PolicyFiles
 from gateway.composition.publishing import Publisher
 from gateway.composition.readiness import Readiness
 from gateway.composition.reload import PolicyReload
+from gateway.composition.services import GatewayServices
 from gateway.composition.tls_identity import TlsIdentity
 from gateway.composition.web import web_application
 from gateway.config import Config
 from gateway.datadir import DataDirectory
-from gateway.enrolment.backends import BackendSet
-from gateway.enrolment.bundle import ActiveBundle
 from gateway.enrolment.crl import CrlPublisher
+from gateway.enrolment.issued import IssuedCertificates
 from gateway.enrolment.service import EnrolmentService
 from gateway.enrolment.work import EnrolmentJobs
-from gateway.errors import BackendUnavailable
-from gateway.frontend import EndpointView
+from gateway.frontend import Recheck
 from gateway.http.edge import Edge
 from gateway.http.heartbeat import BEAT_S
 from gateway.http.listener import ListenerSpec
@@ -39,10 +41,13 @@ from gateway.http.listeners import serve
 from gateway.http.log import configure_logging
 from gateway.http.message import PathRoute
 from gateway.http.metrics import Metrics
+from gateway.jobs.queue import FrontEndJobs
 from gateway.jobs.runner import JobRunner
-from gateway.model.ids import EndpointName, ProtocolName
+from gateway.model.ids import ProtocolName
+from gateway.outbound.network import Network
 from gateway.plugins import Plugins
 from gateway.store import leases
+from gateway.store.once import Once, open_once
 from gateway.store.store import Store
 
 LOG = logging.getLogger(__name__)
@@ -50,29 +55,9 @@ RENEWAL_S = 3600
 FOLLOW_TLS_S = 5.0
 GAUGES_S = 1.0
 TLS_LEASE = "tls-identity"
+HOUSE_LEASE = "front-ends' housekeeping"
+HOUSEKEEPING_S = 600
 LEASE = timedelta(minutes=1)
-
-
-class GatewayServices:
-    """``frontend.Services`` of this worker."""
-
-    def __init__(self, enrolments: EnrolmentService, bundle: ActiveBundle, backends: BackendSet) -> None:
-        self.enrolments = enrolments
-        self.clock = SystemClock()
-        self.ca_information = self
-        self._bundle = bundle
-        self._backends = backends
-
-    def endpoint(self, protocol: ProtocolName, name: str) -> EndpointView | None:
-        compiled = self._bundle.current.endpoints.get((protocol, name))
-        return None if compiled is None else EndpointView(EndpointName(compiled.name), compiled.options)
-
-    async def ca_certificates(self, protocol: ProtocolName, endpoint: EndpointName) -> tuple[bytes, ...]:
-        """Issuing CA first, root last. Raises BackendUnavailable."""
-        compiled = self._bundle.current.endpoints.get((protocol, endpoint))
-        if compiled is None:
-            raise BackendUnavailable("this endpoint is gone")
-        return await self._backends.certificates(compiled.backend)
 
 
 class Worker:
@@ -90,6 +75,7 @@ class Worker:
         """``policies`` are those that the supervisor read; others that were activated since are preferred."""
         self._config = config
         self._data = data
+        self._addresses = addresses
         self._plugins = plugins
         self._clock = SystemClock()
         self._writer, request_log = configure_logging(level=config.logging.level, style=config.logging.format)
@@ -125,6 +111,7 @@ class Worker:
     async def _serve(
         self, listening: Sequence[tuple[ListenerSpec, socket.socket]], ready: Callable[[], None]
     ) -> None:
+        rechecks: dict[ProtocolName, Recheck] = {}
         enrolments = EnrolmentService(
             store=self._store,
             bundle=self._bundle,
@@ -133,12 +120,17 @@ class Worker:
             clock=self._clock,
             monotonic=time.monotonic,
             observe=self._metrics.outcome,
+            rechecks=rechecks,
         )
+        once = open_once(
+            self._config.database_url, self._config.worker_count, self._data.path, clock=self._clock
+        )
+        front_ends = MountedFrontEnds(self._plugins, self._services(enrolments, once), rechecks)
         readiness = Readiness(
             self._store, self._bundle, self._backends, self._background, self._config.limits.queue
         )
         edge = Edge(
-            routes=self._routes(enrolments),
+            routes=self._routes(front_ends),
             app=web_application(readiness.components),
             listeners=[spec for spec, _ in listening],
             trusted_proxies=self._config.trusted_proxies,
@@ -150,10 +142,12 @@ class Worker:
             request_log=self._request_log,
         )
         work = EnrolmentJobs(self._store, enrolments.settlement, self._backends, self._clock)
-        runner = JobRunner(self._store, work.handlers(), self._clock, sweep=work.sweep)
+        handlers = work.handlers() | front_ends.handlers()
+        runner = JobRunner(self._store, handlers, self._clock, sweep=work.sweep)
         self._background.until("jobs", self._stop, lambda: runner.run(self._stop))
         self._background.forever("policies", self._policies.run)
         self._background.forever("gauges", self._gauges)
+        self._background.every("housekeeping", HOUSEKEEPING_S, lambda: self._keep_house(front_ends))
         if any(listener.tls == "auto" for listener in self._config.listeners):
             self._background.every("tls-renewal", RENEWAL_S, self._renew_tls)
             self._background.forever("tls-files", self._follow_tls)
@@ -173,16 +167,37 @@ class Worker:
                 signal.signal(number, signal.SIG_IGN)
             self._stop.set()
             await self._background.stop()
+            await front_ends.aclose()
+            await once.aclose()
             beating.cancel()
 
-    def _routes(self, enrolments: EnrolmentService) -> tuple[PathRoute, ...]:
-        services = GatewayServices(enrolments, self._bundle, self._backends)
-        routes: list[PathRoute] = [self._metrics.route()]
-        for frontend in self._plugins.frontends.values():
-            routes.extend(frontend.mount(services).routes)
+    def _services(self, enrolments: EnrolmentService, once: Once) -> GatewayServices:
+        server_key = self._data.server_key()
+        return GatewayServices(
+            enrolments=enrolments,
+            bundle=self._bundle,
+            backends=self._backends,
+            store=self._store,
+            certificates=IssuedCertificates(self._store, self._clock),
+            external_accounts=ExternalAccounts(self._store, server_key, self._clock, time.monotonic),
+            jobs=FrontEndJobs(),
+            once_only=once,
+            base_urls=KnownBaseUrls(self._config, self._addresses),
+            network=Network(network_settings(self._config, self._addresses)),
+            clock=self._clock,
+            server_key=server_key,
+        )
+
+    def _routes(self, front_ends: MountedFrontEnds) -> tuple[PathRoute, ...]:
         crls = CrlPublisher(self._store, self._backends, self._clock, time.monotonic)
-        routes.extend(Publisher(crls, self._clock).routes())
-        return tuple(routes)
+        published = Publisher(crls, self._clock).routes()
+        return (self._metrics.route(), *front_ends.routes(), *published)
+
+    async def _keep_house(self, front_ends: MountedFrontEnds) -> None:
+        """Once in a while, in one worker of all gateways on this database."""
+        now = self._clock.now()
+        if await leases.acquire(self._store.recorder, HOUSE_LEASE, self._owner, now, now + LEASE):
+            await front_ends.keep_house()
 
     async def _gauges(self) -> None:
         try:
@@ -196,14 +211,17 @@ class Worker:
         recorder = self._store.recorder
         self._metrics.recorder(recorder.depth, recorder.counts)
 
+    @property
+    def _owner(self) -> str:
+        return f"{os.uname().nodename}:{os.getpid()}"
+
     async def _renew_tls(self) -> None:
         """Renew the listeners' own certificate when it is due; one worker of one gateway does it."""
         if not self._tls.due(self._clock):
             return
-        owner = f"{os.uname().nodename}:{os.getpid()}"
         now = self._clock.now()
         name = f"{TLS_LEASE}:{self._data.path}"
-        if await leases.acquire(self._store.recorder, name, owner, now, now + LEASE) and self._tls.due(
+        if await leases.acquire(self._store.recorder, name, self._owner, now, now + LEASE) and self._tls.due(
             self._clock
         ):
             backend = signing_backend(self._backends)
