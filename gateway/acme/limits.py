@@ -31,7 +31,7 @@ _FORGET_AFTER = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One use of one allowance. ``key`` names its row, ``what`` tells people whose allowance of what it is."""
+    """One use of one allowance. ``key`` names its row, ``what`` tells people what it allows."""
 
     key: str
     limit: Limit
@@ -44,7 +44,7 @@ class Use:
 
     @property
     def burst_ms(self) -> int:
-        """How far ahead the moment may lie at which the allowance is whole, for one more use to be allowed."""
+        """How far ahead the moment of wholeness may lie for one more use to be allowed."""
         return max(0, self._per_ms - self.step_ms)
 
     @property

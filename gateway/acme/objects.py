@@ -1,4 +1,4 @@
-"""ACME's objects as clients see them: orders, authorizations and challenges as JSON (RFC 8555 section 7.1)."""
+"""ACME's objects as clients see them: orders, authorizations, challenges (RFC 8555 section 7.1)."""
 
 from __future__ import annotations
 
