@@ -178,7 +178,9 @@ def refusal(outcome: Refused, context: Context, identifiers: Sequence[tuple[str,
     """
     reasons = outcome.reasons
     if not reasons:
-        return AcmeError("unauthorized", "the request was refused", status=403, code=ReasonCode.POLICY_NO_MATCH)
+        return AcmeError(
+            "unauthorized", "the request was refused", status=403, code=ReasonCode.POLICY_NO_MATCH
+        )
     type_, status = problem_of(reasons[0].code, context)
     subproblems = tuple(
         Subproblem(problem_of(reason.code, context)[0], reason.message, *named)

@@ -1,35 +1,21 @@
-"""JSON payloads of ACME requests, read strictly: one object, no member twice, bounded in depth.
+"""JSON payloads of ACME requests: one object, with members of the right types.
 
 Members that RFC 8555 does not know are left alone (section 7.3); known ones of a wrong type are refused.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import NoReturn
 
 from gateway.acme.errors import AcmeError, malformed
-
-MAX_DEPTH = 8
-_OPENING = (ord("{"), ord("["))
+from gateway.acme.strict_json import read_object as read_strictly
 
 
 def read_object(payload: bytes) -> dict[str, object]:
     """The object that a payload holds. Raises malformed for anything else, the empty payload included."""
     if not payload:
         raise malformed("the payload is empty, which reads a resource, and here an object is needed")
-    try:
-        value = _DECODE(payload.decode("utf-8"))
-    except UnicodeDecodeError as exc:
-        raise malformed("the payload is not UTF-8") from exc
-    except (ValueError, RecursionError) as exc:
-        raise malformed("the payload is not JSON") from exc
-    if not isinstance(value, dict):
-        raise malformed("the payload is not a JSON object")
-    if sum(map(payload.count, _OPENING)) > MAX_DEPTH:
-        _check_depth(value)
-    return value
+    return read_strictly(payload, "the payload")
 
 
 def text(members: Mapping[str, object], name: str) -> str | None:
@@ -101,33 +87,3 @@ def nested(members: Mapping[str, object], name: str) -> dict[str, object] | None
 
 def _wrong(name: str, wanted: str) -> AcmeError:
     return malformed(f"the member {name} is not {wanted}")
-
-
-def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a member stands twice")
-    return found
-
-
-def _not_a_number(_: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are not JSON")
-
-
-_DECODE = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_not_a_number).decode
-
-
-def _check_depth(value: object) -> None:
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH):
-        deeper: list[object] = []
-        for one in level:
-            if isinstance(one, dict):
-                deeper.extend(one.values())
-            elif isinstance(one, list):
-                deeper.extend(one)
-        if not deeper:
-            return
-        level = deeper
-    if any(isinstance(one, dict | list) for one in level):
-        raise malformed(f"the payload is nested more than {MAX_DEPTH} deep")

@@ -76,6 +76,8 @@ def change(unit: Unit, before: AccountRow, after: AccountRow) -> None:
             "new_terms": after.terms_of_service,
             "new_thumbprint": after.thumbprint,
             "new_jwk": after.jwk,
+            "new_credential_id": after.credential_id,
+            "new_external_account": after.external_account,
         },
     )
 
@@ -130,9 +132,21 @@ _CHANGE = Statement(
         terms_of_service=bindparam("new_terms"),
         thumbprint=bindparam("new_thumbprint"),
         jwk=bindparam("new_jwk"),
+        credential_id=bindparam("new_credential_id"),
+        external_account=bindparam("new_external_account"),
         version=ACCOUNT.c.version + 1,
     ),
-    ("row_id", "version_was", "new_status", "new_contacts", "new_terms", "new_thumbprint", "new_jwk"),
+    (
+        "row_id",
+        "version_was",
+        "new_status",
+        "new_contacts",
+        "new_terms",
+        "new_thumbprint",
+        "new_jwk",
+        "new_credential_id",
+        "new_external_account",
+    ),
 )
 
 
