@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.harness.acme_fleet import AcmeFleet
 from tests.harness.fleet import Fleet
 from tests.harness.journal import Journal, Verdict, judge
 from tests.support.database import certificates
@@ -36,9 +37,40 @@ class Plan:
 
     kills: int
     tree_kills: int
-    clients: int = 16
+    clients: int = 8  # of EST
+    acme_clients: int = 8
     longest_life_s: float = 0.04  # a worker is killed at a random moment within this once it works
     newborn_share: float = 0.2  # of the kills hit a worker at any moment of its start instead
+
+
+class Fleets:
+    """The clients of every protocol, at the same time."""
+
+    def __init__(self, gateway: Gateway, journal: Journal, plan: Plan) -> None:
+        self._est = Fleet(gateway, journal, plan.clients)
+        self._acme = AcmeFleet(gateway, journal, plan.acme_clients)
+
+    async def start(self) -> None:
+        self._est.start()
+        await self._acme.start()
+
+    async def stop(self) -> None:
+        await asyncio.gather(self._est.stop(), self._acme.stop())
+
+    def failed(self) -> BaseException | None:
+        return self._est.failed() or self._acme.failed()
+
+    @property
+    def in_flight(self) -> int:
+        return self._est.in_flight + self._acme.in_flight
+
+    @property
+    def answers(self) -> int:
+        return self._est.answers + self._acme.answers
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {**self._est.counts, **self._acme.counts}
 
 
 @dataclass(slots=True)
@@ -67,8 +99,8 @@ async def run(gateway: Gateway, journal: Journal, plan: Plan) -> Report:
     """Kill a started gateway by plan and judge it. The gateway is running when this returns."""
     started = time.monotonic()
     already_there = set(certificates(gateway.sql_url))
-    fleet = Fleet(gateway, journal, plan.clients)
-    fleet.start()
+    fleet = Fleets(gateway, journal, plan)
+    await fleet.start()
     await asyncio.sleep(0.3)
     in_flight = await _kill_workers(gateway, fleet, plan)
     tree_kills = await _kill_trees(gateway, fleet, plan)
@@ -76,10 +108,10 @@ async def run(gateway: Gateway, journal: Journal, plan: Plan) -> Report:
     verdict = judge(journal, certificates(gateway.sql_url), already_there=already_there)
     verdict.audit = audit_trouble(gateway)
     seconds = time.monotonic() - started
-    return Report(plan.kills, in_flight, tree_kills, seconds, dict(fleet.counts), verdict)
+    return Report(plan.kills, in_flight, tree_kills, seconds, fleet.counts, verdict)
 
 
-async def _kill_workers(gateway: Gateway, fleet: Fleet, plan: Plan) -> int:
+async def _kill_workers(gateway: Gateway, fleet: Fleets, plan: Plan) -> int:
     """SIGKILL a random worker again and again; gives how often requests were in flight."""
     killed: set[int] = set()
     count = in_flight = 0
@@ -99,7 +131,7 @@ async def _kill_workers(gateway: Gateway, fleet: Fleet, plan: Plan) -> int:
     return in_flight
 
 
-async def _next_answer(fleet: Fleet, longest_s: float = 2.0) -> None:
+async def _next_answer(fleet: Fleets, longest_s: float = 2.0) -> None:
     """Wait until somebody gets a certificate, so that the kill hits a gateway at work."""
     before, deadline = fleet.answers, time.monotonic() + longest_s
     while fleet.answers == before and time.monotonic() < deadline:
@@ -115,7 +147,7 @@ async def _living_worker(gateway: Gateway, killed: set[int]) -> int:
     raise AssertionError(f"no worker was started again within {WORKER_WAIT_S} s\n{gateway.log[-3000:]}")
 
 
-async def _kill_trees(gateway: Gateway, fleet: Fleet, plan: Plan) -> int:
+async def _kill_trees(gateway: Gateway, fleet: Fleets, plan: Plan) -> int:
     """SIGKILL supervisor and workers at once, then start the gateway on the same data."""
     for _ in range(plan.tree_kills):
         _stop_if_hopeless(gateway, fleet)
@@ -126,7 +158,7 @@ async def _kill_trees(gateway: Gateway, fleet: Fleet, plan: Plan) -> int:
     return plan.tree_kills
 
 
-def _stop_if_hopeless(gateway: Gateway, fleet: Fleet) -> None:
+def _stop_if_hopeless(gateway: Gateway, fleet: Fleets) -> None:
     if (error := fleet.failed()) is not None:
         raise AssertionError(f"a client of the harness failed: {error!r}") from error
     if gateway.process is not None and gateway.process.poll() is not None:
@@ -146,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.harness.kill_harness", description=__doc__)
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--tree-kills", type=int, default=50)
-    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--clients", type=int, default=8, help="that speak EST")
+    parser.add_argument("--acme-clients", type=int, default=8)
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--workers", type=int, default=None, help="1 on SQLite, 2 on PostgreSQL")
     parser.add_argument("--directory", type=Path, default=None)
@@ -155,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     directory = options.directory or Path(tempfile.mkdtemp(prefix="pkigate-kill-"))
-    plan = Plan(options.kills, options.tree_kills, options.clients)
+    plan = Plan(options.kills, options.tree_kills, options.clients, options.acme_clients)
     server = None
     url = None
     if options.database == "postgresql":
