@@ -1,0 +1,246 @@
+"""Validation of answered challenges (RFC 8555 sections 7.5.1 and 8): looks, repeats, and their results.
+
+An answer stands in the authorization's row before anything is looked at, with a job in the same unit. The
+worker that took the answer validates it at once; should it die, the job does. A result counts only while the
+row still waits for this very attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from gateway.acme import caa, dns01, http01, limits, tls_alpn01
+from gateway.acme.exchange import ACME
+from gateway.acme.identifiers import DNS_01, HTTP_01, TLS_ALPN_01
+from gateway.acme.options import AcmeOptions
+from gateway.acme.problems import problem_document
+from gateway.acme.proof import Evidence, ValidationFault
+from gateway.acme.slots import NoSlot, Slots
+from gateway.acme.tables import accounts, authorizations, events
+from gateway.acme.tables.authorizations import INVALID, PROCESSING, VALID, AuthorizationRow
+from gateway.errors import Conflict, RetryLater
+from gateway.frontend import Services, Unit
+from gateway.model.ids import EndpointName
+
+LOG = logging.getLogger(__name__)
+KIND = "acme-validate"
+_LOOKS = {HTTP_01: http01.look, DNS_01: dns01.look, TLS_ALPN_01: tls_alpn01.look}
+# A job must end within its lease (80 s), CAA and waiting for its turn included.
+_MAX_LOOK_S = 30.0
+_PATIENCE_S = 20.0
+_INSURANCE = timedelta(seconds=10)
+_AGAIN = timedelta(seconds=20)
+_NO_ENDPOINT_AGAIN = timedelta(minutes=5)
+_BACK_OFF_BASE = 4
+_MAX_BACK_OFF_S = 60
+_MAX_CONFLICTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """The row as it stands now, and when to look again; None: there is a result, or nobody wants one."""
+
+    row: AuthorizationRow
+    in_s: float
+
+
+class Validations:
+    """Validates in tasks of this worker, and as the handler of the jobs that insure them."""
+
+    def __init__(self, services: Services, slots: Slots | None = None) -> None:
+        self._services = services
+        self._slots = slots or Slots()
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def insure(self, unit: Unit, row: AuthorizationRow, options: AcmeOptions, after_s: float = 0) -> None:
+        """Let a job do the next look if this worker does not: put it behind what this one needs for it."""
+        jobs, now = self._services.jobs, self._services.clock.now()
+        args = {
+            "endpoint": row.endpoint,
+            "account": row.account_id,
+            "authorization": row.id,
+            "attempt": row.attempt,
+        }
+        run_at = now + timedelta(seconds=after_s + _look_s(options)) + _INSURANCE
+        jobs.withdraw(unit, KIND, row.id)
+        jobs.enqueue(unit, KIND, row.id, args, run_at)
+
+    def start(self, row: AuthorizationRow, options: AcmeOptions) -> None:
+        """Validate in a task of this worker; the answer and its job are committed."""
+        task = asyncio.create_task(self._validate(row, options), name=f"validate {row.id}")
+        self._running[row.id] = task
+        task.add_done_callback(lambda done: self._done(row.id, done))
+
+    async def job(self, args: Mapping[str, object]) -> datetime | None:
+        """One look by a job. Raises RetryLater and Conflict, on which the job is tried again."""
+        endpoint, authorization_id = str(args["endpoint"]), str(args["authorization"])
+        now = self._services.clock.now()
+        if authorization_id in self._running:
+            return now + _AGAIN
+        row = await self._waiting(endpoint, str(args["account"]), authorization_id, str(args["attempt"]))
+        if row is None:
+            return None
+        view = self._services.endpoint(ACME, endpoint)
+        if view is None:
+            return now + _NO_ENDPOINT_AGAIN
+        try:
+            following = await self._look(row, view.options)
+        except NoSlot:
+            return self._services.clock.now() + _AGAIN
+        if following is None:
+            return None
+        return self._services.clock.now() + timedelta(seconds=following.in_s)
+
+    async def aclose(self) -> None:
+        """Give up what is under way: the jobs do it later, here or elsewhere."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _done(self, authorization_id: str, task: asyncio.Task[None]) -> None:
+        self._running.pop(authorization_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            LOG.error("acme.validation-fault %s", authorization_id, exc_info=error)
+
+    async def _validate(self, row: AuthorizationRow, options: AcmeOptions) -> None:
+        following: _Next | None = _Next(row, 0)
+        try:
+            while following is not None:
+                if following.in_s:
+                    await asyncio.sleep(following.in_s)
+                following = await self._look(following.row, options)
+        except NoSlot:
+            LOG.warning("acme.validation-waits %s: too many validations are under way", row.id)
+        except (RetryLater, Conflict) as error:
+            LOG.warning("acme.validation-waits %s: %s", row.id, error.detail or error)
+
+    async def _look(self, row: AuthorizationRow, options: AcmeOptions) -> _Next | None:
+        """One attempt with its result written down. Raises NoSlot, RetryLater, Conflict."""
+        attempts = _attempts(row) + 1
+        try:
+            async with self._slots.taken(row.name, _PATIENCE_S):
+                evidence = await self._prove(row, options)
+        except ValidationFault as fault:
+            return await self._failed(row, options, fault, attempts)
+        now = self._services.clock.now()
+        after = replace(
+            row,
+            status=VALID,
+            error=None,
+            evidence={**evidence, "attempts": attempts},
+            validated_at=now,
+            expires_at=now + options.authorization_lifetime,
+        )
+        unit_facts = {"method": row.method, "identifier": row.identifier, **evidence}
+        await self._write(row, after, "authorization.valid", unit_facts, options)
+        return None
+
+    async def _prove(self, row: AuthorizationRow, options: AcmeOptions) -> Evidence:
+        services = self._services
+        evidence = await _LOOKS[row.method or ""](
+            services.network, row, options.validation_networks, _look_s(options)
+        )
+        if options.caa_identities and row.kind == "dns":
+            urls = caa.account_urls(services, row.endpoint, row.account_id)
+            subject = caa.Subject(row.name, row.wildcard, urls, row.method or "")
+            now = services.clock.now()
+            evidence["caa"] = await caa.check(services.network, options, subject, now)
+        return evidence
+
+    async def _failed(
+        self, row: AuthorizationRow, options: AcmeOptions, fault: ValidationFault, attempts: int
+    ) -> _Next | None:
+        document = problem_document(fault)
+        document.pop("status")
+        again = fault.passing and attempts < options.validation_attempts
+        after = replace(
+            row,
+            status=PROCESSING if again else INVALID,
+            error=document,
+            evidence={"attempts": attempts},
+        )
+        if not again:
+            facts = {"method": row.method, "identifier": row.identifier, "error": document}
+            await self._write(row, after, "authorization.invalid", facts, options)
+            return None
+        in_s = min(_BACK_OFF_BASE ** (attempts - 1), _MAX_BACK_OFF_S)
+        written = await self._write(row, after, "", {}, options, again_in_s=in_s)
+        return None if written is None else _Next(written, in_s)
+
+    async def _write(
+        self,
+        before: AuthorizationRow,
+        after: AuthorizationRow,
+        action: str,
+        facts: Mapping[str, object],
+        options: AcmeOptions,
+        *,
+        again_in_s: float = 0,
+    ) -> AuthorizationRow | None:
+        """Write a result, unless nobody waits for it any more; what is written, None if nothing was."""
+        services = self._services
+        for _ in range(_MAX_CONFLICTS):
+            present = await self._waiting(before.endpoint, before.account_id, before.id, before.attempt or "")
+            if present is None:
+                return None
+            unit = Unit()
+            authorizations.change(unit, present, after)
+            if after.status == PROCESSING:
+                self.insure(unit, after, options, again_in_s)
+            else:
+                services.jobs.withdraw(unit, KIND, after.id)
+                _tell(unit, after, action, facts)
+            if after.status == INVALID:
+                uses = limits.failed_validation_uses(
+                    options.limits, EndpointName(after.endpoint), after.account_id, after.identifier
+                )
+                limits.charge(unit, uses, services.clock.now())
+            try:
+                await services.records.commit(unit)
+            except Conflict:
+                continue
+            return replace(after, version=present.version + 1)
+        raise Conflict(f"the authorization {before.id} is moved all the time")
+
+    async def _waiting(
+        self, endpoint: str, account_id: str, authorization_id: str, attempt: str
+    ) -> AuthorizationRow | None:
+        """The row, if it still waits for this attempt and its account counts."""
+
+        def query(connection: Any) -> AuthorizationRow | None:
+            account = accounts.get(connection, endpoint, account_id)
+            if account is None or account.status != accounts.VALID:
+                return None
+            return authorizations.get(connection, endpoint, account_id, authorization_id)
+
+        row = await self._services.records.read(query)
+        if row is None or row.status != PROCESSING or row.attempt != attempt:
+            return None
+        return row if row.expires_at > self._services.clock.now() else None
+
+
+def _look_s(options: AcmeOptions) -> float:
+    return min(options.validation_timeout.total_seconds(), _MAX_LOOK_S)
+
+
+def _attempts(row: AuthorizationRow) -> int:
+    found = (row.evidence or {}).get("attempts")
+    return found if isinstance(found, int) else 0
+
+
+def _tell(unit: Unit, row: AuthorizationRow, action: str, facts: Mapping[str, object]) -> None:
+    events.authorization_event(
+        unit,
+        action,
+        endpoint=row.endpoint,
+        account_id=None,
+        authorization_id=row.id,
+        outcome="ok" if row.status == VALID else "failed",
+        details={"account": row.account_id, **facts},
+    )
