@@ -250,9 +250,9 @@ def _check_binding(loader: _Loader, policy: CompiledPolicy, document: Document) 
             continue  # its own mistake is told already
         if not getattr(endpoint.options, "binds_accounts", False):
             text = (
-                f"no challenge is asked for, and anybody may open an account at the {policy.protocol} endpoint "
-                f"{name!r}, so anybody could have any name; write options: {{eab: always}} there, or name a "
-                "challenge here"
+                f"no challenge is asked for, and anybody may open an account at the {policy.protocol} "
+                f"endpoint {name!r}, so anybody could have any name; write options: {{eab: always}} there, "
+                "or name a challenge here"
             )
             loader.found.add(document, ("authenticate", "acme-account", "challenges"), text)
 

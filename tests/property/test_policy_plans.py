@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.model.decision import Allow, Deny
 from gateway.model.enrolment import Extension, RequestedIdentity
+from gateway.model.evidence import PREVALIDATED, ProvenName
 from gateway.model.names import (
     ATTRIBUTE_OIDS,
     AttributeTypeAndValue,
@@ -18,7 +19,8 @@ from gateway.model.names import (
     NameKind,
 )
 from gateway.pki.names import decode_general_names, encode_general_names, encode_name
-from tests.unit.policy.sample import basic_evidence, decide, load, policy, request
+from tests.unit.policy.acme_sample import account, acme_bundle, acme_policy, ordered, previewed
+from tests.unit.policy.sample import NOW, basic_evidence, decide, load, policy, request
 
 SUFFIXES = ("a.test", "b.test")
 RULES = """
@@ -136,3 +138,82 @@ def test_bound_credential_never_gets_a_name_beyond_its_bound(
         for name in decision.plan.sans:
             host = name.value.rpartition("@")[2].lower()
             assert any(host == suffix or host.endswith("." + suffix) for suffix in suffixes)
+
+
+ACME_RULES = """
+  subject: {CN: {source: csr, allow: {any: true}}, O: {source: csr, allow: {any: true}}}
+  dns: {suffix: [test], wildcard: allow}
+  ip: {cidr: ["0.0.0.0/0", "::/0"]}
+  email: {suffix: [test]}
+  uri: {prefix: ["https://a.test/"]}
+  cn_in_san: false
+"""
+OFFERED = (("http-01",), ("dns-01",), ("tls-alpn-01", "dns-01"), ("http-01", "dns-01", "tls-alpn-01"), ())
+ACME_BUNDLES = {
+    offered: acme_bundle(
+        acme_policy(challenges=f"[{', '.join(offered)}]", names=ACME_RULES), options="{eab: always}"
+    )
+    for offered in OFFERED
+}
+ACME_NAMES = ("a.test", "b.a.test", "*.a.test", "10.0.0.1", "fd00::1", "a@a.test", "https://a.test/")
+ALLOWED_NAMES = {(NameKind.DNS, value) for value in ACME_NAMES[:3]} | {
+    (NameKind.IP, value) for value in ACME_NAMES[3:5]
+}
+acme_values = st.sampled_from(ACME_NAMES)
+acme_names = st.builds(GeneralName, st.sampled_from(list(NameKind)), acme_values, st.just(b""))
+methods = st.sampled_from(["http-01", "dns-01", "tls-alpn-01", PREVALIDATED, "invented-01"])
+proofs = st.builds(ProvenName, st.sampled_from(list(NameKind)), acme_values, methods, st.just(NOW))
+# Most proofs are of names that policy allows: a random pair of kind and value would seldom lead to a plan.
+fitting = st.one_of(
+    st.builds(GeneralName, st.just(NameKind.DNS), st.sampled_from(ACME_NAMES[:3]), st.just(b"")),
+    st.builds(GeneralName, st.just(NameKind.IP), st.sampled_from(ACME_NAMES[3:5]), st.just(b"")),
+)
+fitting_proofs = st.builds(
+    lambda name, method: ProvenName(name.kind, name.value, method, NOW), fitting, methods
+)
+able = {"dns": {"http-01", "dns-01", "tls-alpn-01"}, "wildcard": {"dns-01"}, "ip": {"http-01", "tls-alpn-01"}}
+
+
+def _is_proven(
+    name: GeneralName, proven: tuple[ProvenName, ...], offered: tuple[str, ...], spared: bool
+) -> bool:
+    """The rule once more, in other words than the engine's: RFC 8555 sections 7.1.3 and 8.4, RFC 8738."""
+    kind = "wildcard" if name.value.startswith("*.") else name.kind.value
+    good = able.get(kind, set()) & set(offered) if name.kind in (NameKind.DNS, NameKind.IP) else set()
+    if spared and name.kind in (NameKind.DNS, NameKind.IP):
+        good = good | {PREVALIDATED}
+    return any((one.kind, one.value) == (name.kind, name.value) and one.method in good for one in proven)
+
+
+@given(
+    st.sampled_from(OFFERED),
+    st.lists(st.one_of(fitting, acme_names), min_size=1, max_size=3).map(tuple),
+    st.lists(st.one_of(fitting_proofs, proofs), max_size=6).map(tuple),
+    st.booleans(),
+    st.one_of(st.none(), acme_values),
+)
+def test_no_plan_of_an_account_holds_a_name_that_is_not_proven(
+    offered: tuple[str, ...],
+    asked: tuple[GeneralName, ...],
+    proven: tuple[ProvenName, ...],
+    bound: bool,
+    cn: str | None,
+) -> None:
+    """acme.md E2: whatever is ordered, proven and offered. And what is proven is granted."""
+    wanted = ordered(cn=cn)
+    wanted = replace(wanted, identity=replace(wanted.identity, sans=asked))
+    evidence = account(*proven, credential_id="9" if bound else None)
+    decision = decide(ACME_BUNDLES[offered], wanted, evidence)
+    spared = bound and not offered
+    if isinstance(decision, Allow):
+        assert decision.plan is not None
+        assert decision.plan.sans
+        assert all(_is_proven(name, proven, offered, spared) for name in decision.plan.sans)
+        names = {name.value for name in decision.plan.sans}
+        assert names >= set(decision.plan.subject.values(ATTRIBUTE_OIDS["CN"]))
+        preview = previewed(ACME_BUNDLES[offered], evidence=evidence, identity=wanted.identity)
+        assert preview.reasons == ()  # nobody proves a name in vain: what is issued was foreseen
+    else:
+        allowed_names = all((name.kind, name.value) in ALLOWED_NAMES for name in asked)
+        complete = all(_is_proven(name, proven, offered, spared) for name in asked)
+        assert cn is not None or not (allowed_names and complete), decision.reasons

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ca_backend.embedded.options import EmbeddedOptions
+from gateway.acme.options import RESERVED_ENDPOINT_NAMES, AcmeOptions
 from gateway.errors import ConfigurationError
 from gateway.est.options import EstOptions
 from gateway.model.decision import Allow, Decision, Deny
@@ -79,9 +80,12 @@ PARTS = {
 
 def registry(*, lab: bool = False) -> Registry:
     return Registry(
-        endpoint_options={"est": EstOptions},
+        endpoint_options={"est": EstOptions, "acme": AcmeOptions},
         backend_options={"embedded": EmbeddedOptions},
-        reserved_endpoint_names={"est": frozenset({"simpleenroll", "cacerts"})},
+        reserved_endpoint_names={
+            "est": frozenset({"simpleenroll", "cacerts"}),
+            "acme": RESERVED_ENDPOINT_NAMES,
+        },
         lab=lab,
     )
 

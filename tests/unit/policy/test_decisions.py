@@ -219,6 +219,9 @@ def test_validity_is_cut_at_the_end_of_the_ca() -> None:
     assert decision.plan.not_after == end
     expired = facts(issuer_not_after=NOW - timedelta(seconds=1))
     assert codes(decide(load(policy()), request(), known=expired)) == [ReasonCode.VALIDITY]
+    lenient = load(policy(validity="{default: 90d, client_may_request: true}"))
+    exact = request(not_after=NOW + timedelta(days=31))  # RFC 8555 section 7.4: kept as asked for, or refused
+    assert codes(decide(lenient, exact, known=facts(issuer_not_after=end))) == [ReasonCode.VALIDITY]
     unknown = allowed(decide(load(policy()), request(), known=facts(issuer_not_after=None)))
     assert unknown.plan is not None
     assert unknown.plan.not_after == NOW + timedelta(days=90)

@@ -74,6 +74,40 @@ def test_first_dns_name_becomes_the_common_name() -> None:
     assert codes(decide(rules, request(cn=None))) == [ReasonCode.NAME_MISSING]
 
 
+ADDRESSES = "subject: first-dns\ndns: {suffix: [test], wildcard: allow}\nip: {cidr: 10.0.0.0/8}"
+FIRST_DNS = {
+    # CN of the request, names -> CN of the certificate, None: refused
+    (None, ("ip:10.0.0.1",)): "",
+    ("10.0.0.1", ("ip:10.0.0.1",)): "",
+    ("10.0.0.1", ("ip:10.0.0.1", "dns:a.test")): "a.test",
+    ("a.test", ("ip:10.0.0.1", "dns:a.test")): "a.test",
+    ("10.0.0.2", ("ip:10.0.0.1",)): None,
+    ("*.a.test", ("dns:*.a.test", "dns:a.test")): "*.a.test",
+    ("b.test", ("ip:10.0.0.1",)): None,
+}
+
+
+@pytest.mark.parametrize(("cn", "names"), FIRST_DNS)
+def test_address_never_becomes_the_common_name(cn: str | None, names: tuple[str, ...]) -> None:
+    """acme.md C91: certbot fails on such a certificate after it was issued."""
+    decision = decide(load(policy(names=ADDRESSES)), request(*names, cn=cn))
+    common_name = FIRST_DNS[cn, names]
+    if common_name is None:
+        assert codes(decision) == [ReasonCode.SUBJECT_CN]
+        return
+    plan = allowed(decision).plan
+    assert plan is not None
+    assert plan.subject == (subject(("CN", common_name)) if common_name else DistinguishedName())
+
+
+def test_other_attributes_are_left_out_where_the_first_dns_name_is_the_subject() -> None:
+    asked = request("dns:a.test", name=subject(("C", "NO"), ("O", "Web Ltd"), ("CN", "a.test")))
+    decision = allowed(decide(load(policy(names=ADDRESSES)), asked))
+    assert decision.plan is not None
+    assert decision.plan.subject == subject(("CN", "a.test"))
+    assert any(step.message.endswith("left out: C, O") for step in decision.trace if step.step == "names")
+
+
 ATTRIBUTES = """
 subject:
   CN: {source: csr, required: true, allow: {plain: true}}
