@@ -45,6 +45,10 @@ def list_requests(
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", metavar="E", help="Only at this endpoint.")
     ] = None,
+    transaction: Annotated[
+        str | None,
+        typer.Option("--transaction", metavar="T", help="Only of this transaction: an ACME order's id."),
+    ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="WHEN", help="12h (before now), or 2030-01-31.")
     ] = None,
@@ -67,6 +71,7 @@ def list_requests(
                 state=state,
                 protocol=protocol,
                 endpoint=endpoint,
+                transaction_id=transaction,
                 since=after,
                 limit=limit,
                 before_id=before,
@@ -210,6 +215,7 @@ def _summary(row: RequestRow) -> dict[str, object]:
         "protocol": row.protocol,
         "endpoint": row.endpoint,
         "operation": row.operation,
+        "transaction_id": row.transaction_id,
         "subject": row.subject,
         "names": row.sans,
         "identity": row.identity,

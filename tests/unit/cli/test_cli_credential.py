@@ -153,8 +153,8 @@ def test_page_of_credentials_continues_where_it_ended(on_data: Run) -> None:
         (("--user", "a", "--expires", "2001-01-01"), "is not in the future"),
         (("--user", "a", "--endpoint", "No Such"), "is no endpoint"),
         (("--user", "a", "--names", "exa mple"), "holds white space"),
-        (("scep", "--user", "a"), "write est"),
-        ((), "Missing option '--user'"),
+        (("scep", "--user", "a"), "write acme-eab or est"),
+        ((), "say the user name"),
     ],
 )
 def test_wrong_argument_ends_with_the_usage_code_and_says_what_is_right(
