@@ -26,8 +26,6 @@ from gateway.model.keys import ClientKey
 from gateway.model.outcome import Issued, Outcome, Pending, Unavailable
 from gateway.model.reasons import Reason, ReasonCode
 
-_MAX_CSR_CHARACTERS = 40_000
-
 
 async def finalize(signed: Signed, view: OrderView) -> HttpResponse:
     """Answer a finalization: 200 with the order, valid or processing.
@@ -87,8 +85,6 @@ def _not_ready(state: OrderState) -> AcmeError:
 
 def _csr_member(payload: bytes) -> bytes:
     text = messages.required_text(messages.read_object(payload), "csr")
-    if len(text) > _MAX_CSR_CHARACTERS:
-        raise malformed("the CSR is too large", code=ReasonCode.MESSAGE_BASE64)
     try:
         return base64url.decode(text)
     except ValueError as exc:
