@@ -1,0 +1,143 @@
+"""A gateway with one ACME endpoint per rule, and the web servers that its validation finds on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support import acme_policies, database, policies
+from tests.support import gateway as gateways
+from tests.support.acme_client import AcmeClient, Certificate
+from tests.support.acme_responders import (
+    AlpnResponder,
+    Http01Responder,
+    alpn_responder,
+    http01_responder,
+    spare_port,
+)
+from tests.support.gateway import Gateway
+
+TERMS = "https://ca.test/terms-1"
+WEBSITE = "https://ca.test/"
+FAST: Mapping[str, Any] = {"validation_attempts": 1, "validation_timeout": "3s"}
+_TABLES = ("acme_account", "acme_order", "acme_authorization", "certificate", "job", "credential")
+_numbers = itertools.count(1)
+
+
+def endpoint(name: str, **options: Any) -> policies.Document:
+    """An ACME endpoint that looks once at a name."""
+    return acme_policies.acme_endpoint(name, **{**FAST, **options})
+
+
+def documents() -> list[policies.Document]:
+    """``default`` and ``other`` are alike; each other endpoint differs in what its name says."""
+    policy = acme_policies.acme_policy
+    slow = {"required": 1, "expires": "1h", "retry_after": "1s"}
+    return [
+        endpoint("default"),
+        policy("default", "default", priority=10),
+        endpoint("other"),
+        policy("other", "other", priority=20),
+        endpoint("terms", terms_of_service=TERMS, website=WEBSITE),
+        policy("terms", "terms", priority=30),
+        endpoint("eab", eab="always"),
+        policy("eab", "eab", priority=40),
+        endpoint("eab-new", eab="new-accounts"),
+        policy("eab-new", "eab-new", priority=50),
+        endpoint("trusted", eab="always"),
+        policy("trusted", "trusted", priority=60, challenges=()),
+        endpoint("brief", order_lifetime="2s", pending_authorization_lifetime="2s"),
+        policy("brief", "brief", priority=70),
+        endpoint("reuse"),
+        policy("reuse", "reuse", priority=80, reuse_authorization="1h"),
+        endpoint("approval"),
+        policy("approval", "approval", priority=90, approval=slow),
+        endpoint("small", max_identifiers=3, max_contacts=2, max_body_bytes=4096),
+        policy("small", "small", priority=100),
+        endpoint("no-ari", renewal_info=False),
+        policy("no-ari", "no-ari", priority=110),
+        endpoint("fast-only"),
+        policy("fast-only", "fast-only", priority=120, challenges=("http-01",)),
+    ]
+
+
+@dataclass(slots=True)
+class Lab:
+    """A running gateway, its two responders and the clients that were made for it."""
+
+    gateway: Gateway
+    http: Http01Responder
+    alpn: AlpnResponder
+    clients: list[AcmeClient] = field(default_factory=list)
+
+    def directory(self, endpoint_name: str = "default") -> str:
+        middle = "" if endpoint_name == "default" else f"/{endpoint_name}"
+        return f"{self.gateway.quickstart['https']}/acme{middle}/directory"
+
+    def client(self, endpoint_name: str = "default", **more: Any) -> AcmeClient:
+        made = AcmeClient(self.directory(endpoint_name), self.gateway.root_pem, **more)
+        self.clients.append(made)
+        return made
+
+    def account(self, endpoint_name: str = "default", **more: Any) -> AcmeClient:
+        """A client that has an account."""
+        return self.client(endpoint_name, **more).registered()
+
+    def issue(self, *names: str, client: AcmeClient | None = None, **members: Any) -> Certificate:
+        """A certificate for these names, or for a new one, proven by http-01."""
+        return (client or self.account()).issue(names or [new_name()], self.http, **members)
+
+    def external_account(self, endpoint_name: str, *options: str) -> tuple[str, str]:
+        """A new MAC key for external account binding: key identifier and key in base64url."""
+        added = self.gateway.cli_json("credential", "add", "acme-eab", "--endpoint", endpoint_name, *options)
+        return added["kid"], added["hmac_key"]
+
+    def counts(self) -> dict[str, int]:
+        """Rows of what ACME stores, but for the audit's and the refused requests'."""
+        found = {table: f"SELECT count(*) FROM {table}" for table in _TABLES}
+        found["request"] = "SELECT count(*) FROM request WHERE state <> 'refused'"
+        return {name: database.rows(self.gateway.sql_url, query)[0][0] for name, query in found.items()}
+
+    def audit_count(self) -> int:
+        count: int = database.rows(self.gateway.sql_url, "SELECT count(*) FROM audit")[0][0]
+        return count
+
+
+def new_name(prefix: str = "h", suffix: str = "test") -> str:
+    """A host name that no other test uses."""
+    return f"{prefix}{next(_numbers)}-{os.getpid()}.{suffix}"
+
+
+def lab_ports() -> dict[str, Any]:
+    """The lab part of pkigate.yaml, with ports of this gateway's own for validation."""
+    return {"enabled": True, "http01_port": spare_port(), "tls_alpn01_port": spare_port()}
+
+
+@contextlib.contextmanager
+def running_lab(
+    directory: Path,
+    *,
+    docs: Sequence[policies.Document] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Iterator[Lab]:
+    """Gateway and responders; everything is stopped at the end."""
+    ports = lab_ports()
+    merged = {"lab": ports, **(config or {})}
+    bundle = policies.bundle(*(documents() if docs is None else docs))
+    with (
+        http01_responder(ports["http01_port"]) as http,
+        alpn_responder(ports["tls_alpn01_port"]) as alpn,
+        gateways.running(directory, policies=bundle, config=merged, **options) as gateway,
+    ):
+        lab = Lab(gateway, http, alpn)
+        try:
+            yield lab
+        finally:
+            for client in lab.clients:
+                client.close()
