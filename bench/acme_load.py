@@ -49,7 +49,7 @@ class AcmeLoad:
             try:
                 der = await stream.issue([request.cn], request.csr_der)
             except AcmeRefused as refused:
-                load.errors[str(refused)[:160]] += 1
+                load.errors[refused.kind] += 1
                 continue
             except (OSError, EOFError, ssl.SSLError) as error:
                 load.errors[type(error).__name__] += 1

@@ -31,6 +31,15 @@ class AcmeRefused(Exception):
         super().__init__(f"{where}: {answer.status} {answer.body[:500].decode('utf-8', 'replace')}")
         self.answer = answer
 
+    @property
+    def kind(self) -> str:
+        """Status and problem type, the same for all answers of one sort."""
+        try:
+            problem = str(json.loads(self.answer.body).get("type", "")).rpartition(":")[2]
+        except ValueError:
+            problem = ""
+        return f"HTTP {self.answer.status} {problem}".strip()
+
 
 def base64url(octets: bytes) -> str:
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
