@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from gateway.model.enrolment import EnrolmentRequest
+from gateway.model.enrolment import EnrolmentRequest, Extension
 from gateway.model.evidence import (
     ACME_ACCOUNT,
     PREVALIDATED,
@@ -16,6 +16,7 @@ from gateway.model.evidence import (
 )
 from gateway.model.ids import ProtocolName
 from gateway.model.keys import KeyToCome
+from gateway.model.names import DistinguishedName
 from gateway.model.preview import Preview
 from gateway.policy.engine import Selected, preview, select
 from gateway.policy.facts import Facts
@@ -90,11 +91,17 @@ def account(
     )
 
 
-def ordered(*names: str, cn: str | None = None, **parts: object) -> EnrolmentRequest:
-    """The finalization of an order for these names."""
+def ordered(
+    *names: str,
+    cn: str | None = None,
+    name: DistinguishedName | None = None,
+    extensions: tuple[Extension, ...] = (),
+    **parts: object,
+) -> EnrolmentRequest:
+    """The finalization of an order for these names, its CSR with no subject unless said otherwise."""
     presented = (PresentedAccount("1", "thumbprint", "mailto:a@a.test"),)
-    made = request(*names, cn=cn, presented=presented, protocol=ProtocolName("acme"))
-    return replace(made, **parts)  # type: ignore[arg-type]  # fields of the request
+    made = request(*names, cn=cn, name=name, extensions=extensions, presented=presented)
+    return replace(made, protocol=ProtocolName("acme"), **parts)  # type: ignore[arg-type]  # fields of it
 
 
 def previewed(

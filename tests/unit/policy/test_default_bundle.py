@@ -1,4 +1,4 @@
-"""The bundle that a fresh gateway starts with: exactly the names of the lab, nothing else."""
+"""The bundle that a fresh gateway starts with: exactly the names of the lab, nothing else. Here: EST."""
 
 from __future__ import annotations
 

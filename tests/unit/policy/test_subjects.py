@@ -195,6 +195,9 @@ def test_common_name_that_was_refused_as_alternative_name_is_not_called_missing_
     ]
     first = load(policy(names="subject: first-dns\ndns: {suffix: [test]}"))
     assert codes(decide(first, request("dns:a.evil", cn="a.evil"))) == [ReasonCode.NAME_NOT_ALLOWED]
+    groups = "[{name: a, dns: {suffix: a.test}}, {name: b, dns: {suffix: b.test}}]"
+    grouped = load(policy(names=f"{{subject: first-dns, groups: {groups}, dns: {{required: true}}}}"))
+    assert codes(decide(grouped, request("dns:a.evil", cn="a.evil"))) == [ReasonCode.NAME_NOT_ALLOWED]
 
 
 def test_common_name_whose_alternative_name_was_left_out_is_refused() -> None:
