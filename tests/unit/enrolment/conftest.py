@@ -10,6 +10,7 @@ import pytest
 from gateway.store.migrate import migrate
 from gateway.store.store import Store
 from tests.unit.enrolment.house import ForeignCa, House, SetClock
+from tests.unit.enrolment.orders import OrderHouse
 
 
 @pytest.fixture
@@ -29,3 +30,17 @@ def house(tmp_path: Path, clock: SetClock, foreign: ForeignCa) -> Iterator[House
     migrate(url)
     with Store(url, clock=clock) as store:
         yield House(tmp_path, store, clock, foreign)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def order_house(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: SetClock, foreign: ForeignCa
+) -> Iterator[OrderHouse]:
+    """As ``house``, on each kind of database, with endpoints for ACME's orders."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/gateway.db"
+    else:
+        url = request.getfixturevalue("postgresql_server").new_database()
+    migrate(url)
+    with Store(url, clock=clock) as store:
+        yield OrderHouse(tmp_path, store, clock, foreign)

@@ -25,6 +25,7 @@ from gateway.authn.secrets import machine_verifier
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import ActiveBundle
 from gateway.enrolment.service import EnrolmentService
+from gateway.enrolment.settle import Recheck
 from gateway.enrolment.work import EnrolmentJobs
 from gateway.jobs.runner import JobRunner
 from gateway.model.certificate import RevocationReason
@@ -127,9 +128,17 @@ class ForeignCa:
 
 
 class House:
-    """A service with its endpoints ``default`` (embedded CA), ``foreign`` and ``approval``."""
+    """A service with its endpoints ``default`` (embedded CA), ``foreign`` and ``approval``, and those of
+    further ``documents``. ``rechecks`` are asked as those of mounted front ends are."""
 
-    def __init__(self, directory: Path, store: Store, clock: SetClock, foreign: ForeignCa) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        store: Store,
+        clock: SetClock,
+        foreign: ForeignCa,
+        *documents: policies.Document,
+    ) -> None:
         self.store = store
         self.clock = clock
         self.foreign = foreign
@@ -139,14 +148,16 @@ class House:
         backends: dict[str, CaBackend] = {"embedded": self.embedded, "foreign": foreign}
         self.backends = BackendSet(backends)
         self.outcomes: list[tuple[str, str]] = []
+        self.rechecks: dict[ProtocolName, Recheck] = {}
         self.service = EnrolmentService(
             store=store,
-            bundle=ActiveBundle(load_bundle(_sources(), load_plugins().registry(lab=True))),
+            bundle=ActiveBundle(load_bundle(_sources(*documents), load_plugins().registry(lab=True))),
             backends=self.backends,
             authenticator=Authenticator(SERVER_KEY, lambda: clock.now().timestamp()),
             clock=clock,
             monotonic=lambda: clock.now().timestamp(),
             observe=lambda _, outcome, code: self.outcomes.append((outcome, code)),
+            rechecks=self.rechecks,
         )
         self.work = EnrolmentJobs(store, self.service.settlement, self.backends, clock)
         self.runner = JobRunner(store, self.work.handlers(), clock, sweep=self.work.sweep)
@@ -233,7 +244,7 @@ class House:
         return await self.store.reader.read(jobs.search)
 
 
-def _sources() -> tuple[PolicySource, ...]:
+def _sources(*documents: policies.Document) -> tuple[PolicySource, ...]:
     by_foreign: dict[str, Any] = {"issue": [{"backend": "foreign"}]}
     slow: dict[str, Any] = {"approval": {"required": 1, "expires": "1h", "retry_after": "5s"}}
     foreign = policies.document(
@@ -250,5 +261,6 @@ def _sources() -> tuple[PolicySource, ...]:
         policies.enroll_policy("slow", "approval", priority=30, **slow),
         policies.endpoint("slow-foreign", backend="foreign"),
         policies.enroll_policy("slow-foreign", "slow-foreign", priority=40, **slow, **by_foreign),
+        *documents,
     )
     return tuple(PolicySource(name, text) for name, text in files.items())

@@ -14,9 +14,8 @@ from gateway.model.outcome import Issued, Pending, Refused, State, Unavailable
 from tests.unit.enrolment.house import House
 
 
-async def _in_doubt(house: House) -> tuple[EnrolmentRequest, str]:
-    """A request whose answer a CA lost that cannot be asked."""
-    await house.credential("device")
+async def lost_answer(house: House, request: EnrolmentRequest) -> Unavailable:
+    """Submit to a CA that cannot be asked, whose answer is lost."""
     house.foreign.retry = RetryClass.NEITHER
     house.foreign.ca.switches.retry = RetryClass.NEITHER.value
 
@@ -24,11 +23,18 @@ async def _in_doubt(house: House) -> tuple[EnrolmentRequest, str]:
         raise BackendInDoubt("the answer was lost")
 
     house.foreign.altered = lose
-    request = house.request("a.test", endpoint="foreign")
     outcome = await house.submit(request)
-    assert isinstance(outcome, Unavailable)
-    assert outcome.request_id is not None
     house.foreign.altered = lambda answer: answer
+    assert isinstance(outcome, Unavailable)
+    return outcome
+
+
+async def _in_doubt(house: House) -> tuple[EnrolmentRequest, str]:
+    """A request whose answer a CA lost that cannot be asked."""
+    await house.credential("device")
+    request = house.request("a.test", endpoint="foreign")
+    outcome = await lost_answer(house, request)
+    assert outcome.request_id is not None
     return request, outcome.request_id
 
 
