@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.acme import base64url, jwk, messages, order_state
+from gateway.acme import base64url, caa, jwk, messages, order_state
 from gateway.acme.errors import AcmeError, Context, malformed, refusal
-from gateway.acme.exchange import Exchange, Signed
+from gateway.acme.exchange import ACME, Exchange, Signed
 from gateway.acme.identifiers import Identifier
 from gateway.acme.objects import order_answer
 from gateway.acme.order_csr import bad_csr, checked_csr
@@ -41,6 +41,9 @@ async def finalize(signed: Signed, view: OrderView) -> HttpResponse:
     identifiers = identifiers_of(view.order.identifiers)
     identity, key, shown_csr_der = checked_csr(csr_der, identifiers)
     await _check_not_an_account_key(exchange, key)
+    await caa.recheck(
+        exchange.services, exchange.options, exchange.endpoint, view.order.account_id, view.authorizations
+    )
     request = certificate_request(exchange, signed.known_account, view, identity, key, shown_csr_der)
     (outcome,) = await exchange.services.enrolments.submit((request,))
     return await _answer(exchange, view, outcome, identifiers)
@@ -136,6 +139,18 @@ class Recheck:
         # As if there were no finalization yet: what made it ready must still be so.
         state = order_state.derived_state(view, None, self._services.clock.now())
         if state.status == order_state.READY:
-            return ()
+            return await self._caa_reasons(endpoint, view)
         detail = str((state.error or {}).get("detail", f"the order is {state.status}"))
         return (Reason(ReasonCode.ORDER_STATE, detail, "order"),)
+
+    async def _caa_reasons(self, endpoint: EndpointName, view: OrderView) -> tuple[Reason, ...]:
+        served = self._services.endpoint(ACME, endpoint)
+        if served is None:
+            return (Reason(ReasonCode.ORDER_STATE, "its endpoint is gone", "order"),)
+        try:
+            await caa.recheck(
+                self._services, served.options, endpoint, view.order.account_id, view.authorizations
+            )
+        except AcmeError as fault:
+            return (Reason(fault.code, str(fault), "order"),)
+        return ()

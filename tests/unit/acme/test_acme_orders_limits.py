@@ -1,0 +1,175 @@
+"""Rate limits of orders (acme.md C96, E11)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from gateway.acme import limits
+from gateway.acme.errors import AcmeError
+from gateway.acme.identifiers import from_text
+from gateway.acme.options import Limit, Limits
+from gateway.frontend import Unit
+from gateway.model.ids import EndpointName
+from gateway.store.store import Store
+from tests.support import acme_policies
+from tests.unit.acme.house import House, SetClock, document, header, problem
+
+HERE = EndpointName("default")
+NONE = {
+    "accounts_per_address": None,
+    "orders_per_account": None,
+    "orders_per_name": None,
+    "failed_validations": None,
+}
+
+
+@pytest_asyncio.fixture
+async def limited(tmp_path: Path, store: Store, clock: SetClock) -> AsyncIterator[House]:
+    """Endpoints with one limit each: two in an hour."""
+    two = {"count": 2, "per": "1h"}
+    documents = []
+    for priority, name in enumerate(
+        ("orders_per_account", "orders_per_name", "orders_per_registered_domain")
+    ):
+        endpoint = name.replace("_", "-")
+        documents += [
+            acme_policies.acme_endpoint(endpoint, limits=NONE | {name: two}),
+            acme_policies.acme_policy(endpoint, endpoint, priority=priority),
+        ]
+    house = House(tmp_path, store, clock, *documents)
+    yield house
+    await house.aclose()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "names", "other"),
+    [
+        ("orders-per-account", ["a.test", "b.test", "c.test"], None),
+        ("orders-per-name", ["a.test", "a.test", "a.test"], "b.test"),
+        ("orders-per-registered-domain", ["a.b.test", "b.test", "c.d.b.test"], "b.example"),
+    ],
+)
+async def test_order_beyond_the_limit_is_told_when_to_come_again(
+    limited: House, endpoint: str, names: list[str], other: str | None
+) -> None:
+    """acme.md C96"""
+    client = await limited.client(endpoint).registered()
+    for name in names[:2]:
+        assert (await client.new_order([name])).status == 201
+    refused = await client.new_order([names[2]])
+    assert (problem(refused), refused.status) == ("rateLimited", 429)
+    wait_s = int(header(refused, "Retry-After") or "0")
+    assert wait_s == 1800
+    if other is not None:
+        assert (await client.new_order([other])).status == 201
+    limited.clock.advance(seconds=wait_s - 1)
+    assert problem(await client.new_order([names[2]])) == "rateLimited"
+    limited.clock.advance(seconds=1)
+    assert (await client.new_order([names[2]])).status == 201
+
+
+async def test_limit_of_one_account_does_not_bind_another(limited: House) -> None:
+    """acme.md C96"""
+    for _ in range(2):
+        client = await limited.client("orders-per-account").registered()
+        for _ in range(2):
+            assert (await client.new_order(["a.test"])).status == 201
+
+
+async def test_refused_order_takes_nothing_off_the_allowance(limited: House) -> None:
+    """acme.md C96"""
+    client = await limited.client("orders-per-account").registered()
+    for _ in range(3):
+        assert problem(await client.new_order(["a.org"])) == "rejectedIdentifier"
+    assert (await client.new_order(["a.test"])).status == 201
+
+
+async def test_problem_names_the_limit(limited: House) -> None:
+    """acme.md C96"""
+    client = await limited.client("orders-per-name").registered()
+    for _ in range(2):
+        await client.new_order(["*.a.test"])
+    detail = document(await client.new_order(["*.a.test"]))["detail"]
+    assert "new orders for *.a.test" in detail
+    assert "2 " in detail
+
+
+async def spend(house: House, uses: tuple[limits.Use, ...]) -> None:
+    unit = Unit()
+    limits.charge(unit, uses, house.clock.now())
+    await house.services.records.commit(unit)
+
+
+async def test_whole_allowance_may_be_spent_at_once_and_grows_evenly(house: House) -> None:
+    """acme.md C96"""
+    allowed = Limits(failed_validations=Limit(count=4, per=timedelta(seconds=60)))
+    uses = limits.failed_validation_uses(allowed, HERE, "account", "dns:a.test")
+    for _ in range(4):
+        await limits.check(house.services, uses)
+        await spend(house, uses)
+    with pytest.raises(AcmeError) as caught:
+        await limits.check(house.services, uses)
+    assert dict(caught.value.headers)["Retry-After"] == "15"
+    house.clock.advance(seconds=15)
+    await limits.check(house.services, uses)
+    await spend(house, uses)
+    with pytest.raises(AcmeError):
+        await limits.check(house.services, uses)
+
+
+async def test_spent_allowances_are_forgotten_once_they_are_whole(house: House) -> None:
+    allowed = Limits(failed_validations=Limit(count=1, per=timedelta(hours=1)))
+    uses = limits.failed_validation_uses(allowed, HERE, "account", "dns:a.test")
+    await spend(house, uses)
+
+    async def rows() -> int:
+        counted = await house.services.records.read(
+            lambda connection: connection.connection.dbapi_connection.execute(
+                "SELECT count(*) FROM acme_limit"
+            ).fetchone()
+        )
+        return int(counted[0])
+
+    await limits.prune(house.services)
+    assert await rows() == 1
+    house.clock.advance(hours=1, minutes=2)
+    await limits.prune(house.services)
+    assert await rows() == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+    ],
+)
+def test_new_accounts_are_counted_by_address_and_of_ipv6_by_its_site(
+    one: str, other: str, *, same: bool
+) -> None:
+    """acme.md C96"""
+    (first,), (second,) = (limits.account_uses(Limits(), HERE, address) for address in (one, other))
+    assert (first.key == second.key) is same
+
+
+def test_name_that_stands_twice_in_a_domain_is_counted_once() -> None:
+    allowed = Limits(**{**NONE, "orders_per_registered_domain": Limit(count=1, per=timedelta(hours=1))})
+    names = [from_text(f"dns:{name}") for name in ("a.b.test", "b.test", "*.b.test")]
+    uses = limits.order_uses(allowed, HERE, "account", [*names, from_text("ip:127.0.0.1")])
+    assert [use.what for use in uses] == ["new orders for names of b.test"]
+
+
+def test_limit_of_one_endpoint_is_not_that_of_another() -> None:
+    keys = {
+        use.key
+        for endpoint in ("default", "other")
+        for use in limits.order_uses(Limits(), EndpointName(endpoint), "account", [from_text("dns:a.test")])
+    }
+    assert len(keys) == 4
