@@ -1,4 +1,4 @@
-"""The judge of interop tests, and a gateway with a label that waits for approval."""
+"""The judge of interop tests, a gateway with a label that waits for approval, and one for ACME clients."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import acme_policies, challtestsrv, policies
 from tests.support import gateway as gateways
-from tests.support import policies
+from tests.support.acme_programs import AcmeLab, ExternalKey
+from tests.support.acme_responders import spare_port
 from tests.support.gateway import Gateway
 from tests.support.openssl import Judge
 
@@ -31,3 +33,47 @@ def approving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         tmp_path_factory.mktemp("approving"), policies=policies.bundle(*documents)
     ) as started:
         yield started
+
+
+def _acme_documents() -> list[policies.Document]:
+    short_lived = {"default": "7d", "client_may_request": True}
+    return [
+        acme_policies.acme_endpoint("default"),
+        acme_policies.acme_policy("servers", priority=20),
+        acme_policies.acme_policy(
+            "short-lived",
+            priority=10,
+            profile="short-lived",
+            description="a week, for hosts that renew every few days",
+            validity=short_lived,
+        ),
+        acme_policies.acme_endpoint("eab", eab="always"),
+        acme_policies.acme_policy("bound", "eab", priority=30),
+    ]
+
+
+@pytest.fixture(scope="session")
+def acme_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AcmeLab]:
+    """One gateway for all ACME clients, with a DNS server that answers 127.0.0.1 to every name.
+
+    The endpoint ``eab`` wants an external account; ``default`` offers the profile ``short-lived``.
+    """
+    directory = tmp_path_factory.mktemp("acme")
+    ports = {"http01_port": spare_port(), "tls_alpn01_port": spare_port()}
+    with challtestsrv.serving(directory / "challtestsrv.log") as dns:
+        config = {"validation": {"resolvers": [dns.address]}, "lab": {"enabled": True, **ports}}
+        bundle = policies.bundle(*_acme_documents())
+        with gateways.running(directory / "gateway", policies=bundle, config=config) as started:
+            yield AcmeLab(started, dns, **ports)
+
+
+@pytest.fixture
+def acme_judge(acme_lab: AcmeLab, tmp_path: Path) -> Judge:
+    return Judge(acme_lab.gateway, tmp_path)
+
+
+@pytest.fixture
+def external_key(acme_lab: AcmeLab) -> ExternalKey:
+    """A new external account of the endpoint ``eab``."""
+    added = acme_lab.gateway.cli_json("credential", "add", "acme-eab", "--endpoint", "eab")
+    return ExternalKey(added["kid"], added["hmac_key"])
