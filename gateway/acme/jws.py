@@ -286,7 +286,7 @@ def _decoded(text: str, name: str) -> bytes:
 
 def _header_text(header: Mapping[str, object], name: str) -> str:
     value = header.get(name)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         raise malformed(f'the protected header must have "{name}" as a string')
     return value
 
