@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import json
 import shutil
+import ssl
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +71,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, postgresql_server: Any) -> It
     with gateways.running(directory / "first", **options) as first:
         shutil.copytree(first.data, directory / "second" / "data", ignore=_OWN)
         with gateways.running(directory / "second", **options) as second:
-            ports = [json.loads((one.data / "ports.json").read_text()) for one in (first, second)]
+            ports = [json.loads((one.data / "ports.json").read_text())["ports"] for one in (first, second)]
             https, http = ([one[name] for one in ports] for name in ("https", "http"))
             with balancer.serving(https, http, first.root_pem):
                 yield Site(balancer, (first, second), http01_port)
@@ -96,9 +97,9 @@ def test_dehydrated_has_a_hundred_certificates_in_a_row(site: Site, tmp_path: Pa
 
 def test_directory_behind_the_balancer_names_its_address(site: Site) -> None:
     """acme.md C1, C33"""
-    trust = str(site.balancer.trust_pem)
+    trust = ssl.create_default_context(cafile=str(site.balancer.trust_pem))
     for _ in site.gateways:
-        with urllib.request.urlopen(site.directory, cafile=trust, timeout=10) as answer:
+        with urllib.request.urlopen(site.directory, context=trust, timeout=10) as answer:
             found = json.load(answer)
         assert found["newOrder"].startswith(site.balancer.public_urls[0])
 

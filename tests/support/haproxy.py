@@ -26,9 +26,9 @@ defaults
     timeout client 60s
     timeout server 60s
     option forwardfor
-    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
 frontend https
     bind 127.0.0.1:{https} ssl crt {directory}/haproxy.pem
+    http-request set-header X-Forwarded-Proto https
     default_backend gateways
 frontend http
     bind 127.0.0.1:{http}

@@ -25,7 +25,7 @@ def get(port: int, name: str, root_pem: Path) -> tuple[str, bytes]:
 
 
 def get_once_trusted(
-    port: int, name: str, root_pem: Path, *, timeout_s: float = 60, running: Callable[[], bool]
+    port: int, name: str, root_pem: Path, *, timeout_s: float = 45, running: Callable[[], bool]
 ) -> tuple[str, bytes]:
     """As ``get``, but waits until the server has a certificate that verifies."""
     deadline = time.monotonic() + timeout_s
