@@ -62,7 +62,8 @@ class NameBound:
 def read_bound(entries: Sequence[str]) -> NameBound:
     """Sort entries: ``10.1.2.3``, ``10.0.0.0/8`` and ``fd00::/8`` are networks, all others DNS suffixes.
 
-    ``*.a.test`` and ``.a.test`` count as ``a.test``. Nothing is refused: what is neither holds no name.
+    ``*.a.test`` and ``.a.test`` count as ``a.test``. Nothing is refused here: what is neither, such as a
+    network with bits below its mask, holds no name.
     """
     suffixes: set[str] = set()
     networks: list[Network] = []
@@ -79,6 +80,6 @@ def _network(entry: str) -> Network | None:
     if not (entry[-1:].isdigit() or ":" in entry):
         return None  # spares most entries the slow way to the same answer
     try:
-        return ip_network(entry, strict=False)
+        return ip_network(entry)
     except ValueError:
         return None

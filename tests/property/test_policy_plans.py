@@ -148,7 +148,13 @@ ACME_RULES = """
   uri: {prefix: ["https://a.test/"]}
   cn_in_san: false
 """
-OFFERED = (("http-01",), ("dns-01",), ("tls-alpn-01", "dns-01"), ("http-01", "dns-01", "tls-alpn-01"), ())
+OFFERED: tuple[tuple[str, ...], ...] = (
+    ("http-01",),
+    ("dns-01",),
+    ("tls-alpn-01", "dns-01"),
+    ("http-01", "dns-01", "tls-alpn-01"),
+    (),
+)
 ACME_BUNDLES = {
     offered: acme_bundle(
         acme_policy(challenges=f"[{', '.join(offered)}]", names=ACME_RULES), options="{eab: always}"

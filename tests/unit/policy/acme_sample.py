@@ -108,7 +108,7 @@ def previewed(
     bundle: Bundle, *names: str, evidence: Evidence | None = None, known: Facts | None = None, **parts: object
 ) -> Preview:
     """What is said of a new order."""
-    asked = ordered(*names, key=KeyToCome(), **parts)
+    asked = replace(ordered(*names, key=KeyToCome()), **parts)  # type: ignore[arg-type]  # fields of it
     selected = select(bundle, asked)
     assert isinstance(selected, Selected), selected
     return preview(bundle, selected, asked, evidence or Evidence(), known or facts())
