@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from sqlalchemy import Connection
 
 from gateway.errors import Conflict
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason, RevokedEntry
@@ -40,6 +42,36 @@ def test_certificate_and_chain_come_back_by_every_key(store: Store) -> None:
     assert read(lambda c: certificates.status(c, record.sha256)) is CertificateStatus.GOOD
     assert read(lambda c: certificates.status(c, "0" * 64)) is None
     assert read(lambda c: certificates.chain(c, "0" * 64)) == ()
+
+
+def test_serial_number_alone_finds_the_certificates_of_every_issuer(store: Store) -> None:
+    serial_hex = "7f"
+    records = [
+        certificate_record(serial_hex=serial_hex, issuer_key_sha256=letter * 64) for letter in ("c", "a", "b")
+    ]
+    for record in (*records, certificate_record(serial_hex="7f0")):
+        unit = Unit()
+        certificates.insert(unit, record, CHAIN)
+        commit(store, unit)
+    read = store.reader.read_blocking
+    assert read(lambda c: certificates.by_serial_any(c, serial_hex)) == tuple(records)
+    assert read(lambda c: certificates.by_serial_any(c, "f7")) == ()
+
+
+@pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
+def test_look_ups_by_serial_number_and_by_transaction_go_by_an_index(store: Store) -> None:
+    queries = (
+        "SELECT pk FROM certificate WHERE serial_hex = '1' ORDER BY pk",
+        "SELECT pk FROM certificate WHERE issuer_key_sha256 = '1' AND serial_hex = '1'",
+        "SELECT pk FROM request WHERE transaction_id = '1' ORDER BY id DESC",
+    )
+
+    def plan_of(connection: Connection, query: str) -> str:
+        return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all()[0][-1])
+
+    plans = [store.reader.read_blocking(partial(plan_of, query=query)) for query in queries]
+    assert ["certificate_serial_key" in plan for plan in plans] == [True, True, False]
+    assert "request_transaction_id" in plans[2]
 
 
 def test_same_serial_of_one_issuer_is_a_conflict(store: Store) -> None:
@@ -170,6 +202,8 @@ def test_credential_comes_back_by_name_until_it_is_revoked(store: Store) -> None
         names=("a.test",),
         expires_at=NOW + timedelta(days=1),
         source="demo",
+        profiles=("short",),
+        prevalidated=("a.test", "10.0.0.0/8"),
     )
     unit = Unit()
     credentials.insert(unit, row)

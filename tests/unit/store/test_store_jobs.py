@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 
 from gateway.errors import Conflict
-from gateway.store import jobs, leases, outbox
+from gateway.jobs.queue import FrontEndJobs
+from gateway.store import jobs, leases, outbox, requests
 from gateway.store.jobs import Job
 from gateway.store.store import Store
 from gateway.store.unit import Unit
-from tests.unit.store.samples import NOW
+from tests.unit.store.samples import NOW, request_unit
 
 
 async def enqueue(store: Store, *keys: str, **options: int) -> None:
@@ -161,3 +162,35 @@ async def test_lease_has_one_holder_until_it_ends_or_is_released(database: str) 
         leases.release(unit, "crl", loser)
         await one.recorder.commit(unit)
         assert await acquire(one, holder, 42)
+
+
+async def test_withdrawn_job_is_gone_and_one_that_runs_or_is_another_stays(store: Store) -> None:
+    queue = FrontEndJobs()
+    unit = Unit()
+    for key in ("done", "running", "other"):
+        queue.enqueue(unit, "crl", key, {"key": key}, NOW + timedelta(seconds=key != "running"))
+    queue.enqueue(unit, "poll", "done", {}, NOW)
+    await store.recorder.commit(unit)
+    (running,) = await claim(store)
+    assert running.args == {"key": "running"}
+    unit = Unit()
+    for key in ("done", "running", "never queued"):
+        queue.withdraw(unit, "crl", key)
+    await store.recorder.commit(unit)
+    left = {(job.kind, job.dedup_key, job.state) for job in store.reader.read_blocking(jobs.search)}
+    assert left == {("crl", "running", "running"), ("crl", "other", "ready"), ("poll", "done", "ready")}
+
+
+async def test_job_is_withdrawn_with_the_unit_that_did_its_work_or_not_at_all(store: Store) -> None:
+    await enqueue(store, "a")
+    (first, _), (second, row) = request_unit(), request_unit()
+    requests.insert(second, row)  # twice the same id: this unit cannot be written
+    jobs.withdraw(second, "crl", "a")
+    with pytest.raises(Conflict):
+        await store.recorder.commit(second)
+    assert len(store.reader.read_blocking(jobs.search)) == 1
+    jobs.withdraw(first, "crl", "a")
+    await store.recorder.commit(first)
+    assert store.reader.read_blocking(jobs.search) == ()
+    await enqueue(store, "a")
+    assert len(await claim(store)) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import Engine, MetaData, inspect
 
 from gateway.acme.tables import schema as acme
 from gateway.errors import ConfigurationError, GatewayError, StoreUnavailable
+from gateway.store import certificates, credentials, requests
 from gateway.store.engine import open_engine, open_read_engine
 from gateway.store.migrate import CURRENT_REVISION, migrate, schema_version
 from gateway.store.schema import METADATA
 from gateway.store.store import Store
-from tests.unit.store.samples import request_unit
+from tests.unit.store.samples import CHAIN, certificate_record, request_unit
 
 
 def test_migrate_brings_an_empty_database_to_the_current_revision_and_is_repeatable(
@@ -34,10 +36,12 @@ def test_migrate_brings_an_empty_database_to_the_current_revision_and_is_repeata
 
 def test_migrated_schema_equals_the_tables_of_the_code(database: str) -> None:
     engine = open_engine(database)
-    tables = [*METADATA.tables.values(), *acme.METADATA.tables.values()]
+    code, tables = MetaData(), [*METADATA.tables.values(), *acme.METADATA.tables.values()]
+    for table in tables:
+        table.to_metadata(code)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_name": _of_the_code})
-        assert compare_metadata(context, [METADATA, acme.METADATA]) == []
+        assert compare_metadata(context, code) == []
         found = inspect(connection)
         for table in tables:
             there = {index["name"]: index["column_names"] for index in found.get_indexes(table.name)}
@@ -84,16 +88,53 @@ def test_known_revision_is_the_newest_script() -> None:
 
 def test_downgrade_removes_every_table_and_upgrade_makes_them_again(database: str) -> None:
     engine = open_engine(database)
-    with engine.connect() as connection, connection.begin():
-        config = Config()
-        config.set_main_option("script_location", "gateway.store:migrations")
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
+    _to(engine, command.downgrade, "base")
+    with engine.connect() as connection:
         assert set(inspect(connection).get_table_names()) == {"alembic_version"}
     engine.dispose()
     migrate(database)
     with Store(database) as store:
         store.recorder.commit_blocking(request_unit()[0])
+
+
+def test_rows_of_the_first_schema_outlast_the_second_and_the_way_back(empty_database: str) -> None:
+    engine = open_engine(empty_database)
+    _to(engine, command.upgrade, "0001")
+    issued = certificate_record(serial_hex="7f")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO credential (id, kind, name, created_at, source) "
+            "VALUES ('c1', 'basic', 'dev', 1, 'cli')"
+        )
+    migrate(empty_database)
+    with Store(empty_database) as store:
+        kept = store.reader.read_blocking(lambda c: credentials.by_name(c, "basic", "dev"))
+        assert kept is not None
+        assert (kept.id, kept.profiles, kept.prevalidated) == ("c1", None, None)
+        unit, row = request_unit(transaction_id="t")
+        certificates.insert(unit, issued, CHAIN)
+        store.recorder.commit_blocking(unit)
+    _to(engine, command.downgrade, "0001")
+    with engine.connect() as connection:
+        serials = connection.exec_driver_sql("SELECT serial_hex FROM certificate").scalars().all()
+        assert serials == ["7f"]
+    engine.dispose()
+    migrate(empty_database)
+    with Store(empty_database) as store:
+        found = store.reader.read_blocking(lambda c: certificates.by_serial_any(c, "7f"))
+        assert found == (issued,)
+        again = store.reader.read_blocking(lambda c: requests.get(c, row.id))
+        assert again is not None
+        assert again.transaction_id is None
+
+
+def _to(engine: Engine, move: Callable[[Config, str], None], revision: str) -> None:
+    """Bring a database up or down to a revision."""
+    with engine.connect() as connection, connection.begin():
+        config = Config()
+        config.set_main_option("script_location", "gateway.store:migrations")
+        config.attributes["connection"] = connection
+        move(config, revision)
 
 
 def test_gateways_that_start_at_once_on_one_empty_database_all_succeed(empty_database: str) -> None:

@@ -52,6 +52,7 @@ def test_request_comes_back_as_it_was_written(store: Store) -> None:
         certificate_sha256="f" * 64,
         closed_at=NOW,
         answers_until=NOW + timedelta(minutes=10),
+        transaction_id="018f\u00e9",
     )
     unit = Unit()
     requests.insert(unit, row)
@@ -145,6 +146,7 @@ def test_request_search_filters_and_pages_newest_first(store: Store) -> None:
             endpoint="a" if number % 2 else "b",
             state=State.REFUSED if number < 2 else State.AWAITING_APPROVAL,
             received_at=NOW + timedelta(seconds=number),
+            transaction_id="t" if number == 4 else None,
         )
         commit(store, unit)
         ids.append(row.id)
@@ -167,6 +169,8 @@ def test_request_search_filters_and_pages_newest_first(store: Store) -> None:
     assert found(state=State.AWAITING_APPROVAL, endpoint="a") == {ids[3], ids[5]}
     assert found(since=NOW + timedelta(seconds=5)) == set(ids[5:])
     assert found(protocol="scep") == set()
+    assert found(transaction_id="t") == {ids[4]}
+    assert found(transaction_id="u") == set()
 
 
 def test_open_requests_that_nobody_goes_on_with_are_found(store: Store) -> None:
