@@ -34,6 +34,7 @@ LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
 LoadModule socache_shmcb_module /usr/lib/apache2/modules/mod_socache_shmcb.so
 LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so
 LoadModule md_module /usr/lib/apache2/modules/mod_md.so
+LoadModule dir_module /usr/lib/apache2/modules/mod_dir.so
 StartServers 1
 Listen 127.0.0.1:{port} https
 Protocols http/1.1 acme-tls/1
