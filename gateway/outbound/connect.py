@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import Iterable, Sequence
@@ -203,7 +204,9 @@ def _words(error: OSError) -> str:
     """The system's words for a fault, without what it was about."""
     if isinstance(error, TimeoutError) and error.errno is None:
         return "timed out"
-    return shown((error.strerror or type(error).__name__).lower(), 60).replace("%20", " ")
+    # asyncio puts the address into strerror; the number has the words alone.
+    text = os.strerror(error.errno) if error.errno else type(error).__name__
+    return shown(text.lower(), 60).replace("%20", " ")
 
 
 def _tls_words(error: ssl.SSLError) -> str:

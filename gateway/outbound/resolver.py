@@ -29,6 +29,7 @@ from gateway.outbound.settings import NetworkSettings
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _DNS_PORT = 53
 _PATIENCE_S = (2.0, 4.0)  # for each server, in the first and in the second round
+_SECOND_TYPE_S = 1.0
 _MAX_ALIASES = 10
 _MAX_QUESTIONS = 8
 _MAX_RECORDS = 64
@@ -97,11 +98,7 @@ class Resolver:
         name = _checked(host)
         if self._local and f".{host.lower()}".endswith(self._local):
             return Host((_LOOPBACK,), host)
-        answers = await asyncio.gather(
-            self._find(name, dns.rdatatype.AAAA, deadline),
-            self._find(name, dns.rdatatype.A, deadline),
-            return_exceptions=True,
-        )
+        answers = await self._both(name, deadline)
         found = [one for one in answers if isinstance(one, Found)]
         addresses = tuple(ip_address(record.address) for one in found for record in one.records)
         if addresses:
@@ -135,6 +132,24 @@ class Resolver:
                 if found.records:
                     return CaaSet(tuple(_caa_record(record) for record in found.records), one, found.server)
         return CaaSet((), "", "")
+
+    async def _both(self, name: dns.name.Name, deadline: float) -> list[Found | BaseException]:
+        """AAAA and A at once. When one has come, the other is not waited for as long: some servers never
+        answer the one type that they have nothing of."""
+        tasks = [
+            asyncio.create_task(self._find(name, rdtype, deadline))
+            for rdtype in (dns.rdatatype.AAAA, dns.rdatatype.A)
+        ]
+        try:
+            done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if waiting:
+                some = any(one.exception() is None and one.result().records for one in done)
+                await asyncio.wait(waiting, timeout=_SECOND_TYPE_S if some else None)
+            return [one.exception() or one.result() for one in tasks if one.done()]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _find(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType, deadline: float) -> Found:
         seen = [name]
