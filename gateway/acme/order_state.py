@@ -18,6 +18,7 @@ from gateway.acme.problems import plain, problem_document
 from gateway.acme.tables import authorizations, orders
 from gateway.acme.tables.authorizations import AuthorizationRow
 from gateway.acme.tables.orders import OrderRow
+from gateway.model.ids import EndpointName
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, Unavailable
 
 PENDING, READY, PROCESSING, VALID, INVALID = "pending", "ready", "processing", "valid", "invalid"
@@ -67,7 +68,7 @@ async def state_of(exchange: Exchange, view: OrderView) -> OrderState:
     outcome: Outcome | None = None
     if may_be_finalized(view):
         outcome = await exchange.services.enrolments.outcome_of(
-            ACME, exchange.endpoint, order_parts(view.order.id)
+            ACME, EndpointName(view.order.endpoint), order_parts(view.order.id)
         )
     return derived_state(view, outcome, exchange.services.clock.now())
 

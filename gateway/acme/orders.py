@@ -16,10 +16,12 @@ from gateway.acme.new_order import WantedOrder, read_new_order
 from gateway.acme.objects import json_answer, order_answer
 from gateway.acme.order_request import names_request
 from gateway.acme.order_state import OrderView
+from gateway.acme.replaces import Replaced, already_replaced, check_replaces
 from gateway.acme.tables import authorizations, events, orders
 from gateway.acme.tables.accounts import AccountRow
 from gateway.acme.tables.authorizations import AuthorizationRow
 from gateway.acme.tables.orders import OrderRow
+from gateway.errors import Conflict
 from gateway.frontend import Unit
 from gateway.http.message import HttpResponse
 from gateway.model.evidence import PREVALIDATED
@@ -29,7 +31,7 @@ from gateway.model.outcome import Refused
 from gateway.model.preview import Preview
 from gateway.model.reasons import ReasonCode
 
-PAGE_SIZE = 100
+PAGE_SIZE = 50
 TOKEN_BYTES = 32  # RFC 8555 section 8.1: at least 128 bits of entropy
 # An authorization that ends sooner is not reused: the new order needs time to be worked on.
 _ENOUGH = timedelta(hours=1)
@@ -61,8 +63,16 @@ async def new_order(signed: Signed) -> HttpResponse:
     exchange, account = signed.exchange, signed.known_account
     wanted = read_new_order(exchange, signed.jws.payload)
     preview = await _judged(exchange, account, wanted)
-    planned = await _planned(signed, wanted, preview)
-    await _write(signed, planned)
+    replaced: Replaced | None = None
+    if wanted.replaces is not None:
+        replaced = await check_replaces(exchange, account, wanted.identifiers, wanted.replaces)
+    planned = await _planned(signed, wanted, preview, replaced)
+    try:
+        await _write(signed, planned)
+    except Conflict as exc:
+        if replaced is None:
+            raise
+        raise already_replaced() from exc
     state = order_state.derived_state(planned.view, None, exchange.services.clock.now())
     return order_answer(exchange.links, planned.view, state, status=201, with_location=True)
 
@@ -126,10 +136,14 @@ async def _judged(exchange: Exchange, account: AccountRow, wanted: WantedOrder) 
     return preview
 
 
-async def _planned(signed: Signed, wanted: WantedOrder, preview: Preview) -> _Planned:
+async def _planned(
+    signed: Signed, wanted: WantedOrder, preview: Preview, replaced: Replaced | None
+) -> _Planned:
     exchange, account = signed.exchange, signed.known_account
     now = exchange.services.clock.now()
-    uses = limits.order_uses(exchange.options.limits, exchange.endpoint, account.id, wanted.identifiers)
+    uses: tuple[limits.Use, ...] = ()
+    if replaced is None or not replaced.due:  # RFC 9773 section 5: renewals in their window go free
+        uses = limits.order_uses(exchange.options.limits, exchange.endpoint, account.id, wanted.identifiers)
     names = [one.value for one in wanted.identifiers]
 
     def read(connection: Any) -> _Known:
@@ -156,7 +170,19 @@ async def _planned(signed: Signed, wanted: WantedOrder, preview: Preview) -> _Pl
         known.pending_count,
         sum(row.status == authorizations.PENDING for row in fresh),
     )
-    order_row = OrderRow(
+    order_row = _order_row(exchange, account, wanted, replaced, rows, now)
+    return _Planned(OrderView(order_row, tuple(rows)), tuple(fresh), uses)
+
+
+def _order_row(
+    exchange: Exchange,
+    account: AccountRow,
+    wanted: WantedOrder,
+    replaced: Replaced | None,
+    rows: Sequence[AuthorizationRow],
+    now: datetime,
+) -> OrderRow:
+    return OrderRow(
         id=new_object_id(),
         endpoint=exchange.endpoint,
         account_id=account.id,
@@ -168,8 +194,9 @@ async def _planned(signed: Signed, wanted: WantedOrder, preview: Preview) -> _Pl
         profile=wanted.profile,
         not_before=wanted.not_before,
         not_after=wanted.not_after,
+        replaces=wanted.replaces,
+        replaces_sha256=None if replaced is None else replaced.sha256,
     )
-    return _Planned(OrderView(order_row, tuple(rows)), tuple(fresh), uses)
 
 
 def _key(name: GeneralName) -> tuple[object, str]:
