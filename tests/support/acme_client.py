@@ -128,7 +128,7 @@ class AcmeClient:
                 response = connection.getresponse()
                 answer = AcmeAnswer(response.status, tuple(response.getheaders()), response.read())
                 break
-            except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError):
                 self.close()  # a kept connection that the server has given up meanwhile
                 if last:
                     raise

@@ -97,6 +97,28 @@ class Lab:
         added = self.gateway.cli_json("credential", "add", "acme-eab", "--endpoint", endpoint_name, *options)
         return added["kid"], added["hmac_key"]
 
+    def restart(self) -> None:
+        """Restart the gateway; clients forget what they kept of the old process."""
+        self.gateway.restart()
+        for client in self.clients:
+            client.close()
+            client.nonce = None
+
+    @contextlib.contextmanager
+    def other_policies(self, old: str, new: str) -> Iterator[None]:
+        """Run on policies in which the first ``old`` is ``new``; restarts before and after."""
+        kept = self.gateway.policies
+        assert kept is not None
+        text = kept["bundle.yaml"]
+        assert old in text
+        self.gateway.policies = {"bundle.yaml": text.replace(old, new, 1)}
+        try:
+            self.restart()
+            yield
+        finally:
+            self.gateway.policies = kept
+            self.restart()
+
     def counts(self) -> dict[str, int]:
         """Rows of what ACME stores, but for the audit's and the refused requests'."""
         found = {table: f"SELECT count(*) FROM {table}" for table in _TABLES}

@@ -10,9 +10,9 @@ from tests.support.acme_client import AcmeClient
 from tests.support.acme_lab import Lab, running_lab
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One gateway for a module, with an endpoint per rule."""
+    """One gateway with an endpoint per rule, for every module that a test process runs."""
     with running_lab(tmp_path_factory.mktemp("acme")) as started:
         yield started
 

@@ -97,5 +97,5 @@ def test_certificate_with_a_restart_between_is_the_same(
     lab: Lab, account: AcmeClient, issued: Certificate
 ) -> None:
     """acme.md C90"""
-    lab.gateway.restart()
+    lab.restart()
     assert account.post(issued.url).body == issued.pem

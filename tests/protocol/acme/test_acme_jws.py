@@ -169,9 +169,9 @@ def test_hmac_with_the_public_key_as_secret_is_refused(lab: Lab) -> None:
     client = lab.client(key=shared_key("RSA-2048"))
     url = client.directory["newAccount"]
     secret = b64u(pki.spki_der(client.key))
-    body = acme_signing.external_binding(
-        "x", secret, client.key, url, changes={"kid": None, "jwk": acme_signing.jwk_of(client.key)}
-    )
+    jwk = acme_signing.jwk_of(client.key)
+    changes = {"kid": None, "jwk": jwk, "nonce": client.new_nonce()}
+    body = acme_signing.external_binding("x", secret, client.key, url, changes=changes)
     client.post_body(url, json.dumps(body).encode()).refused(400, "badSignatureAlgorithm")
 
 

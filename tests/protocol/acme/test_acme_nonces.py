@@ -57,6 +57,7 @@ def _forged(nonce: str) -> list[str]:
         b64u(octets[:-1]),
         b64u(octets + b"\x00"),
         "AAAA",
+        "",
     ]
 
 
@@ -69,7 +70,7 @@ def test_forged_nonces_are_refused_with_a_fresh_one(account: AcmeClient) -> None
     account.call("newOrder", {}).refused(400, "malformed")
 
 
-@pytest.mark.parametrize("nonce", ["not base64url!", "AAAA=", "AA+/", "A", "", "Ä", "AAAA\n"])
+@pytest.mark.parametrize("nonce", ["not base64url!", "AAAA=", "AA+/", "A", "Ä", "AAAA\n"])
 def test_nonce_that_is_not_base64url_is_malformed(account: AcmeClient, nonce: str) -> None:
     """acme.md C30 (RFC 8555 section 6.5.2)"""
     account.call("newOrder", {}, changes={"nonce": nonce}).refused(400, "malformed")
@@ -190,7 +191,7 @@ def test_nonce_from_before_a_restart_is_refused_and_its_repeat_passes(lab: Lab) 
     """acme.md C29, B1: one process forgets what it redeemed, so it takes nothing from before it began."""
     client = lab.account()
     old = client.new_nonce()
-    lab.gateway.restart()
+    lab.restart()
     assert client.kid is not None
     client.post(client.kid, nonce=old).refused(400, "badNonce")
     client.post(client.kid).ok()

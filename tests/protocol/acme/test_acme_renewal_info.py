@@ -69,7 +69,6 @@ def test_revoked_certificate_is_to_be_renewed_at_once(account: AcmeClient, issue
         "!!.??",
         "AAAA.AAA%41",
         "AAAB.AA==",
-        ".",
     ],
 )
 def test_malformed_identifier_is_refused(account: AcmeClient, identifier: str) -> None:

@@ -67,12 +67,12 @@ def test_forged_host_does_not_make_another_url_right(lab: Lab, account: AcmeClie
     """acme.md C33"""
     url = account.directory["newOrder"]
     forged = url.replace(lab.gateway.quickstart["https"], "https://evil.test")
-    body = json.dumps(_signed(account, url=forged)).encode()
     for headers in (
         {"Host": "evil.test"},
         {"X-Forwarded-Host": "evil.test"},
         {"Forwarded": "host=evil.test"},
     ):
+        body = json.dumps(_signed(account, url=forged)).encode()
         answer = account.post_body(url, body, **headers)
         assert answer.status in (400, 403, 404), answer.text
         assert answer.problem != "badNonce"
