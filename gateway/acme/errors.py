@@ -181,9 +181,9 @@ def refusal(outcome: Refused, context: Context, identifiers: Sequence[tuple[str,
         return AcmeError(
             "unauthorized", "the request was refused", status=403, code=ReasonCode.POLICY_NO_MATCH
         )
-    type_, status = problem_of(reasons[0].code, context)
+    type_, status = _judged(reasons[0], context, identifiers)
     subproblems = tuple(
-        Subproblem(problem_of(reason.code, context)[0], reason.message, *named)
+        Subproblem(_judged(reason, context, identifiers)[0], reason.message, *named)
         for reason in reasons
         if (named := _identifier(reason, identifiers)) is not None
     )
@@ -203,6 +203,14 @@ def joined(reasons: Sequence[Reason]) -> str:
     messages = list(dict.fromkeys(reason.message for reason in reasons))
     more = f"; and {len(messages) - _MAX_REASONS} more" if len(messages) > _MAX_REASONS else ""
     return "; ".join(messages[:_MAX_REASONS]) + more
+
+
+def _judged(reason: Reason, context: Context, identifiers: Sequence[tuple[str, str]]) -> tuple[str, int]:
+    type_, status = problem_of(reason.code, context)
+    if context is Context.ORDER and type_ == "unauthorized" and _identifier(reason, identifiers):
+        # A name that this account may not ask for: RFC 8555 6.7, rejectedIdentifier
+        return "rejectedIdentifier", status
+    return type_, status
 
 
 def _identifier(reason: Reason, identifiers: Sequence[tuple[str, str]]) -> tuple[str, str] | None:

@@ -89,6 +89,16 @@ def test_refused_names_are_subproblems_each_with_its_identifier() -> None:
     ]
 
 
+def test_name_beyond_the_external_account_is_rejected_at_new_order_and_unauthorized_later() -> None:
+    """acme.md C61, B4"""
+    reason = Reason(ReasonCode.AUTH_CREDENTIAL_SCOPE, "beyond this credential", "identity.sans[1]")
+    found = refusal(Refused(None, (reason,)), Context.ORDER, NAMES)
+    assert (found.type, found.status, found.subproblems[0].value) == ("rejectedIdentifier", 403, "*.b.test")
+    assert refusal(Refused(None, (reason,)), Context.FINALIZE, NAMES).type == "unauthorized"
+    expired = Reason(ReasonCode.AUTH_CREDENTIAL_SCOPE, "expired", "presented")
+    assert refusal(Refused(None, (expired,)), Context.ORDER, NAMES).type == "unauthorized"
+
+
 def test_refusal_that_is_recorded_shows_its_reason_id_and_is_not_recorded_twice() -> None:
     request_id = new_id()
     refused = Refused(request_id, (Reason(ReasonCode.KEY_WEAK, "the key is weak"),))

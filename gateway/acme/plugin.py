@@ -1,0 +1,40 @@
+"""The ACME front end (RFC 8555), named by the entry point ``acme``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from gateway.acme import limits
+from gateway.acme.challenges import Challenges
+from gateway.acme.exchange import ACME
+from gateway.acme.finalize import Recheck
+from gateway.acme.options import RESERVED_ENDPOINT_NAMES, AcmeOptions
+from gateway.acme.paths import PREFIX
+from gateway.acme.routes import AcmeRoutes
+from gateway.frontend import Mounted, Services
+from gateway.http.message import PathRoute
+from gateway.model.ids import ProtocolName
+
+VALIDATE_JOB = "acme-validate"
+
+
+class AcmeFrontEnd:
+    """Serves ``/acme/RESOURCE`` and ``/acme/E/RESOURCE``."""
+
+    name: ClassVar[ProtocolName] = ACME
+    options_model: ClassVar[type[BaseModel]] = AcmeOptions
+    reserved_endpoint_names: ClassVar[frozenset[str]] = RESERVED_ENDPOINT_NAMES
+
+    def mount(self, services: Services) -> Mounted:
+        challenges = Challenges(services)
+        answer = AcmeRoutes(services, challenges).answer
+        return Mounted(
+            routes=(PathRoute(f"{PREFIX}/", ACME, answer), PathRoute(PREFIX, ACME, answer)),
+            jobs={VALIDATE_JOB: challenges.job},
+            recheck=Recheck(services),
+            housekeeping=partial(limits.prune, services),
+            aclose=challenges.aclose,
+        )
