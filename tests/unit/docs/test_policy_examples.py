@@ -28,7 +28,13 @@ def test_examples_of_the_policy_guide_load_together() -> None:
     bundle = load_bundle(
         (PolicySource("docs/policies.md", "---\n".join([*blocks, OWN])),), load_plugins().registry(lab=False)
     )
-    assert {policy.name for policy in bundle.policies} == {"presses", "presses-renewal"}
+    assert {policy.name for policy in bundle.policies} == {
+        "presses",
+        "presses-renewal",
+        "web-servers",
+        "datacentre-servers",
+    }
+    assert hidden_policies(bundle) == ()
 
 
 @pytest.mark.parametrize("block", _blocks("README.md"))
