@@ -12,7 +12,7 @@ from gateway.model.reasons import Reason
 class TraceStep:
     """One line of the trace: which step, which rule, what came of it and why."""
 
-    step: str  # select, authenticate, keys, names, extensions, validity, renewal, approval, route
+    step: str  # select, authenticate, keys, names, extensions, validity, renewal, proof, approval, route
     rule: str
     verdict: str  # "ok", "refused", "chosen", "skipped", "set"
     message: str
