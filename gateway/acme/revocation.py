@@ -1,7 +1,8 @@
 """revokeCert (RFC 8555 section 7.6).
 
 Three may revoke: the account that ordered the certificate, one that holds valid authorizations for every
-name in it, and whoever signs with the certificate's own key. Only certificates of the same endpoint are known here.
+name in it, and whoever signs with the certificate's own key. Only certificates of the same endpoint are known
+here.
 """
 
 from __future__ import annotations
