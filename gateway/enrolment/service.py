@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
+from sqlalchemy import Connection
+
 from gateway.authn.authenticate import Authenticator, check_new_request
 from gateway.authn.claims import Claims, read_claims
 from gateway.authn.refusal import CredentialRefused
@@ -50,7 +52,7 @@ from gateway.policy.engine import (
 )
 from gateway.policy.facts import Facts, PreviousCertificate
 from gateway.policy.rules import Bundle
-from gateway.store import credentials, jobs, requests
+from gateway.store import credentials, jobs, progress, requests
 from gateway.store.store import Store
 from gateway.store.unit import Unit
 
@@ -130,8 +132,18 @@ class EnrolmentService:
     ) -> Outcome | None:
         """What became of the request with this correlation (one without identity); None: there is none."""
         correlation = transaction_hash(protocol, endpoint, parts)
-        earlier = await self._store.reader.read(lambda connection: find_earlier(connection, correlation))
-        return None if earlier is None else await what_became(self._store, earlier, self._clock.now())
+
+        def find(connection: Connection) -> Issued | Earlier | None:
+            found = progress.by_correlation(connection, correlation)
+            if found is not None and found.state is State.ISSUED and found.certificate_der is not None:
+                return Issued(RequestId(found.request_id), found.certificate_der, found.chain_der)
+            return None if found is None else find_earlier(connection, correlation)
+
+        match await self._store.reader.read(find):
+            case Earlier() as earlier:
+                return await what_became(self._store, earlier, self._clock.now())
+            case issued_or_none:
+                return issued_or_none
 
     async def record_bad_message(self, bad: BadMessage) -> Refused:
         """Record a message that never became a request; bounded per source address."""

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, or_, select, text, update
@@ -135,10 +136,13 @@ def status(connection: Connection, sha256: str) -> CertificateStatus | None:
 def chain(connection: Connection, sha256: str) -> tuple[bytes, ...]:
     """A stored chain, issuer first; empty if it is unknown."""
     row = _CHAIN.first(connection, sha256=sha256)
-    if row is None:
-        return ()
-    der = bytes(row[0])
-    return tuple(der[start:end] for _, start, _, end in children(der, 0, len(der)))
+    return () if row is None else chain_certificates(bytes(row[0]))
+
+
+@lru_cache(maxsize=64)  # the same few chains stand under all certificates
+def chain_certificates(chain_der: bytes) -> tuple[bytes, ...]:
+    """The certificates of a chain as it is stored: one after the other."""
+    return tuple(chain_der[start:end] for _, start, _, end in children(chain_der, 0, len(chain_der)))
 
 
 def revoked_entries(connection: Connection, issuer_key_sha256: str, now_s: int) -> tuple[RevokedEntry, ...]:
