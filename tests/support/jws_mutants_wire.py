@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from tests.support.acme_signing import b64u, request_body
+from tests.support.acme_signing import b64u, from_b64u, request_body
 from tests.support.jws_target import (
     BAD_NONCE,
     MALFORMED,
@@ -29,6 +29,9 @@ _CONTENT_TYPES = (
     "application/jose+json, application/json",
     "application/x-www-form-urlencoded",
 )
+
+# One that reads like an account of another endpoint may be told so (C36).
+_KID_ANSWERS = {"of-a-stranger": NO_ACCOUNT | UNAUTHORIZED, "climbing": NO_ACCOUNT | UNAUTHORIZED}
 
 
 def on_the_wire() -> Iterator[Mutant]:
@@ -66,7 +69,7 @@ def nonces() -> Iterator[Mutant]:
         "empty": lambda _: "",
         "invented": lambda nonce: b64u(b"x" * (len(nonce) * 3 // 4)),
         "short": lambda nonce: nonce[:8],
-        "long": lambda nonce: nonce + nonce[:4],
+        "long": lambda nonce: b64u(from_b64u(nonce) + b"xyz"),
         "first-character": lambda nonce: ("B" if nonce[0] == "A" else "A") + nonce[1:],
         "middle-character": lambda nonce: nonce[:20] + ("B" if nonce[20] == "A" else "A") + nonce[21:],
     }
@@ -130,7 +133,9 @@ def kids() -> Iterator[Mutant]:
         "lone-percent": lambda kid: kid + "%",
     }
     for name, change in changes.items():
-        yield Mutant(f"kid-{name}", _with_kid(change), NO_ACCOUNT, place="wire")
+        yield Mutant(
+            f"kid-{name}", _with_kid(change), _KID_ANSWERS.get(name, NO_ACCOUNT) | UNAUTHORIZED, place="wire"
+        )
 
 
 def _with_url(change: Callable[[str], str]) -> Body:
