@@ -30,9 +30,6 @@ _CONTENT_TYPES = (
     "application/x-www-form-urlencoded",
 )
 
-# One that reads like an account of another endpoint may be told so (C36).
-_KID_ANSWERS = {"of-a-stranger": NO_ACCOUNT | UNAUTHORIZED, "climbing": NO_ACCOUNT | UNAUTHORIZED}
-
 
 def on_the_wire() -> Iterator[Mutant]:
     """Content types, sizes, and keys where accounts are wanted and the reverse."""
