@@ -130,9 +130,7 @@ def kids() -> Iterator[Mutant]:
         "lone-percent": lambda kid: kid + "%",
     }
     for name, change in changes.items():
-        yield Mutant(
-            f"kid-{name}", _with_kid(change), _KID_ANSWERS.get(name, NO_ACCOUNT) | UNAUTHORIZED, place="wire"
-        )
+        yield Mutant(f"kid-{name}", _with_kid(change), NO_ACCOUNT | UNAUTHORIZED, place="wire")
 
 
 def _with_url(change: Callable[[str], str]) -> Body:
