@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.acme import base64url, caa, jwk, messages, order_state
+from gateway.acme import base64url, caa, messages, order_state
 from gateway.acme.errors import AcmeError, Context, malformed, refusal
 from gateway.acme.exchange import ACME, Exchange, Signed
 from gateway.acme.identifiers import Identifier
@@ -22,7 +22,6 @@ from gateway.errors import BackendUnavailable
 from gateway.frontend import Services
 from gateway.http.message import HttpResponse
 from gateway.model.ids import EndpointName
-from gateway.model.keys import ClientKey
 from gateway.model.outcome import Issued, Outcome, Pending, Unavailable
 from gateway.model.reasons import Reason, ReasonCode
 
@@ -39,12 +38,12 @@ async def finalize(signed: Signed, view: OrderView) -> HttpResponse:
     if state.status != order_state.READY:
         raise _not_ready(state)
     identifiers = identifiers_of(view.order.identifiers)
-    identity, key, shown_csr_der = checked_csr(csr_der, identifiers)
-    await _check_not_an_account_key(exchange, key)
+    csr = checked_csr(csr_der, identifiers)
+    await _check_not_an_account_key(exchange, csr.key_thumbprint)
     await caa.recheck(
         exchange.services, exchange.options, exchange.endpoint, view.order.account_id, view.authorizations
     )
-    request = certificate_request(exchange, signed.known_account, view, identity, key, shown_csr_der)
+    request = certificate_request(exchange, signed.known_account, view, csr)
     (outcome,) = await exchange.services.enrolments.submit((request,))
     return await _answer(exchange, view, outcome, identifiers)
 
@@ -98,9 +97,8 @@ def _csr_member(payload: bytes) -> bytes:
         ) from exc
 
 
-async def _check_not_an_account_key(exchange: Exchange, key: ClientKey) -> None:
+async def _check_not_an_account_key(exchange: Exchange, thumbprint: str | None) -> None:
     """RFC 8555 section 11.1: the certificate's key must be none of an account."""
-    thumbprint = jwk.spki_thumbprint(key.public_key.spki_der)
     if thumbprint is None:
         return
     used = await exchange.services.records.read(

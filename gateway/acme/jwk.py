@@ -118,9 +118,13 @@ def spki_thumbprint(spki_der: bytes) -> str | None:
     None for a key that no account can have, also one that cannot be read.
     """
     try:
-        public_key = keys.load(spki_der)
+        return key_thumbprint(keys.load(spki_der))
     except MalformedMessage:
         return None
+
+
+def key_thumbprint(public_key: keys.LoadedKey) -> str | None:
+    """As ``spki_thumbprint``, of a key that is loaded already."""
     jwk_text = _canonical(public_key)
     return None if jwk_text is None else thumbprint_of(jwk_text)
 

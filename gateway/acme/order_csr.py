@@ -5,8 +5,9 @@ Whether key, extensions and subject are allowed is policy's matter.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from gateway.acme import jwk
 from gateway.acme.errors import AcmeError, Context, problem_of
 from gateway.acme.identifiers import Identifier
 from gateway.errors import MalformedMessage
@@ -20,12 +21,23 @@ from gateway.pki.name_syntax import ip_octets, ip_text, normal_dns, shown
 _MAX_LISTED = 10
 
 
-def checked_csr(
-    csr_der: bytes, identifiers: tuple[Identifier, ...]
-) -> tuple[RequestedIdentity, ClientKey, bytes | None]:
-    """What to ask for by this CSR: identity, proven key, and the CSR itself if it may be kept.
+@dataclass(frozen=True, slots=True)
+class OrderCsr:
+    """What a CSR that fits its order asks for. ``csr_der`` is None where it may not be kept.
 
-    Raises AcmeError: badCSR, or malformed for bytes that are no CSR.
+    ``key_thumbprint`` is what the key's thumbprint would be as an account's; None: it could be none.
+    """
+
+    identity: RequestedIdentity
+    key: ClientKey
+    csr_der: bytes | None
+    key_thumbprint: str | None
+
+
+def checked_csr(csr_der: bytes, identifiers: tuple[Identifier, ...]) -> OrderCsr:
+    """Read a CSR, verify its signature and hold its names against the order's.
+
+    Raises AcmeError: badCSR, or malformed where there are no bytes.
     """
     try:
         csr = parse_csr(csr_der)
@@ -40,8 +52,13 @@ def checked_csr(
         subject=_without_ip_addresses(csr.subject),
         sans=tuple([identifier.general_name for identifier in identifiers]),
     )
-    # A CSR that holds a secret in clear must not come into the record.
-    return identity, key, csr.csr_der if csr.challenge_password is None else None
+    return OrderCsr(
+        identity,
+        key,
+        # A CSR that holds a secret in clear must not come into the record.
+        csr.csr_der if csr.challenge_password is None else None,
+        None if csr.loaded_key is None else jwk.key_thumbprint(csr.loaded_key),
+    )
 
 
 def _check_names(csr: ParsedCsr, identifiers: tuple[Identifier, ...]) -> None:

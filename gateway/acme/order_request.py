@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 
 from gateway.acme.exchange import ACME, Exchange
 from gateway.acme.identifiers import Identifier, from_text
+from gateway.acme.order_csr import OrderCsr
 from gateway.acme.order_state import OrderView, order_parts
 from gateway.acme.tables.accounts import AccountRow
 from gateway.acme.tables.authorizations import AuthorizationRow
 from gateway.model.enrolment import Correlation, EnrolmentRequest, Operation, RequestedIdentity
 from gateway.model.evidence import PresentedAccount, ProvenName
-from gateway.model.keys import ClientKey, KeyToCome
+from gateway.model.keys import KeyToCome
 from gateway.model.names import DistinguishedName, NameKind
 
 # An order gives one certificate, however late its finalization comes again.
@@ -51,9 +52,7 @@ def certificate_request(
     exchange: Exchange,
     account: AccountRow,
     view: OrderView,
-    identity: RequestedIdentity,
-    key: ClientKey,
-    csr_der: bytes | None,
+    csr: OrderCsr,
 ) -> EnrolmentRequest:
     """What a finalization asks for. All those of one order are one request (``order_parts``)."""
     order = view.order
@@ -62,12 +61,12 @@ def certificate_request(
         endpoint=exchange.endpoint,
         operation=Operation.ENROLL,
         correlation=Correlation(order_parts(order.id), with_identity=False, grace_s=_ORDER_GRACE_S),
-        identity=identity,
-        key=key,
+        identity=csr.identity,
+        key=csr.key,
         remote=exchange.remote,
         presented=(presented_account(account, view.authorizations),),
         profile=order.profile,
-        csr_der=csr_der,
+        csr_der=csr.csr_der,
         not_before=order.not_before,
         not_after=order.not_after,
         transaction_id=order.id,

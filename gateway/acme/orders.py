@@ -145,11 +145,14 @@ async def _planned(
     if replaced is None or not replaced.due:  # RFC 9773 section 5: renewals in their window go free
         uses = limits.order_uses(exchange.options.limits, exchange.endpoint, account.id, wanted.identifiers)
     names = [one.value for one in wanted.identifiers]
+    reusing = bool(preview.reuse_s or preview.prevalidated)
 
     def read(connection: Any) -> _Known:
         limits.check_in(connection, uses, now)
         return _Known(
-            authorizations.valid_for(connection, exchange.endpoint, account.id, names, now + _ENOUGH),
+            authorizations.valid_for(
+                connection, exchange.endpoint, account.id, names if reusing else (), now + _ENOUGH
+            ),
             authorizations.pending_for(connection, exchange.endpoint, account.id, names, now + _ENOUGH),
             authorizations.count_open(connection, account.id, now),
         )
