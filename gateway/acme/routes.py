@@ -15,7 +15,7 @@ from gateway.acme.options import RESERVED_ENDPOINT_NAMES, AcmeOptions
 from gateway.acme.paths import DEFAULT_ENDPOINT, PREFIX, Links, endpoint_path
 from gateway.acme.problems import problem
 from gateway.acme.resources import Resource, resource_table
-from gateway.errors import ClientGone, GatewayError, RetryLater
+from gateway.errors import ClientGone, Conflict, GatewayError, Overloaded, RetryLater
 from gateway.frontend import BadMessage, Services
 from gateway.http.message import HttpRequest, HttpResponse
 from gateway.model.ids import EndpointName
@@ -98,6 +98,12 @@ class AcmeRoutes:
     async def _refused(self, exchange: Exchange, fault: GatewayError) -> HttpResponse:
         log = exchange.request.log
         log["outcome"], log["code"] = "refused", fault.code.value
+        if isinstance(fault, Conflict):
+            # Several messages moved one object, and this one lost each time: nothing is wrong with it.
+            LOG.warning(
+                "acme.conflict: request %s, resource %s", exchange.request.request_id, exchange.resource
+            )
+            fault = Overloaded("several requests changed the same object at once", retry_after_s=1)
         if isinstance(fault, RetryLater):
             log["outcome"] = "unavailable"
             return _retry_later(fault)

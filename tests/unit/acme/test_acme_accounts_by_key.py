@@ -229,6 +229,29 @@ async def test_changes_at_once_each_count_or_say_that_they_did_not(house: House)
     assert len(updates) == len(done)
 
 
+@pytest.mark.parametrize("by", ["deactivation", "key change"])
+async def test_update_that_comes_with_what_ends_it_never_wins_over_it(house: House, by: str) -> None:
+    """acme.md C37, C57, E13: neither revives the account nor brings the old key back."""
+    client = await house.client().registered()
+    url, new_key = str(client.kid), pki.key()
+    ends: tuple[str, object] = (url, {"status": "deactivated"})
+    if by == "key change":
+        there = f"{BASE}/acme/key-change"
+        ends = (there, acme_signing.key_change_payload(client.key, new_key, url, there))
+    wanted = [ends, *((url, {"contact": [f"mailto:a{number}@x.test"]}) for number in range(4))]
+    sent = []
+    for where, payload in wanted:
+        nonce = await client.new_nonce()
+        body = acme_signing.request_body(client.key, payload, url=where, nonce=nonce, kid=url)
+        sent.append(client.post_body(where, body))
+    answers = await asyncio.gather(*sent)
+    assert {answer.status for answer in answers} <= {200, 400, 401, 403, 503}
+    assert answers[0].status in (200, 503)
+    if answers[0].status == 200:
+        after = await client.post(url, None)
+        assert after.status == (401 if by == "deactivation" else 400)
+
+
 @pytest.mark.parametrize("status", ["valid", "deactivated"])
 async def test_status_may_be_set_to_deactivated_only(house: House, status: str) -> None:
     """acme.md C50"""

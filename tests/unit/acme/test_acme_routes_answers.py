@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from gateway.acme.routes import parsed_path
-from gateway.errors import ClientGone, StoreUnavailable
+from gateway.errors import ClientGone, Conflict, StoreUnavailable
 from gateway.http.message import HttpResponse
 from gateway.store import requests
 from gateway.store.store import Store
@@ -225,6 +225,17 @@ async def test_database_out_of_reach_is_503_with_retry_after_and_a_nonce(house: 
         answer = await client.post("/new-order", {})
     assert (answer.status, problem(answer), header(answer, "Retry-After")) == (503, "serverInternal", "7")
     _check_dressed(answer)
+
+
+async def test_message_that_lost_every_race_is_to_be_sent_again(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """acme.md E13, C97"""
+    client = await house.client().registered()
+    with _broken(house, Conflict("somebody else was first")):
+        answer = await client.post("/new-order", {})
+    assert (answer.status, problem(answer), header(answer, "Retry-After")) == (503, "serverInternal", "1")
+    assert "acme.conflict" in caplog.text
 
 
 async def test_fault_of_ours_is_a_blank_500_with_a_nonce(
