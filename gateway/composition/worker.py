@@ -126,35 +126,11 @@ class Worker:
             self._config.database_url, self._config.worker_count, self._data.path, clock=self._clock
         )
         front_ends = MountedFrontEnds(self._plugins, self._services(enrolments, once), rechecks)
-        readiness = Readiness(
-            self._store, self._bundle, self._backends, self._background, self._config.limits.queue
-        )
-        edge = Edge(
-            routes=self._routes(front_ends),
-            app=web_application(readiness.components),
-            listeners=[spec for spec, _ in listening],
-            trusted_proxies=self._config.trusted_proxies,
-            # Without public URLs nobody has said by which names clients come.
-            hosts=frozenset(name.lower() for name in self._config.tls_names())
-            if self._config.public_urls
-            else frozenset(),
-            metrics=self._metrics,
-            request_log=self._request_log,
-        )
-        work = EnrolmentJobs(self._store, enrolments.settlement, self._backends, self._clock)
-        handlers = work.handlers() | front_ends.handlers()
-        runner = JobRunner(self._store, handlers, self._clock, sweep=work.sweep)
-        self._background.until("jobs", self._stop, lambda: runner.run(self._stop))
-        self._background.forever("policies", self._policies.run)
-        self._background.forever("gauges", self._gauges)
-        self._background.every("housekeeping", HOUSEKEEPING_S, lambda: self._keep_house(front_ends))
-        if any(listener.tls == "auto" for listener in self._config.listeners):
-            self._background.every("tls-renewal", RENEWAL_S, self._renew_tls)
-            self._background.forever("tls-files", self._follow_tls)
+        self._start_background(enrolments, front_ends)
         try:
             await serve(
                 listening,
-                edge,
+                self._edge([spec for spec, _ in listening], front_ends),
                 ready=ready,
                 drain_s=self._config.drain_timeout,
                 on_reload=self._policies.ask,
@@ -170,6 +146,35 @@ class Worker:
             await front_ends.aclose()
             await once.aclose()
             beating.cancel()
+
+    def _start_background(self, enrolments: EnrolmentService, front_ends: MountedFrontEnds) -> None:
+        work = EnrolmentJobs(self._store, enrolments.settlement, self._backends, self._clock)
+        handlers = work.handlers() | front_ends.handlers()
+        runner = JobRunner(self._store, handlers, self._clock, sweep=work.sweep)
+        self._background.until("jobs", self._stop, lambda: runner.run(self._stop))
+        self._background.forever("policies", self._policies.run)
+        self._background.forever("gauges", self._gauges)
+        self._background.every("housekeeping", HOUSEKEEPING_S, lambda: self._keep_house(front_ends))
+        if any(listener.tls == "auto" for listener in self._config.listeners):
+            self._background.every("tls-renewal", RENEWAL_S, self._renew_tls)
+            self._background.forever("tls-files", self._follow_tls)
+
+    def _edge(self, specs: Sequence[ListenerSpec], front_ends: MountedFrontEnds) -> Edge:
+        readiness = Readiness(
+            self._store, self._bundle, self._backends, self._background, self._config.limits.queue
+        )
+        return Edge(
+            routes=self._routes(front_ends),
+            app=web_application(readiness.components),
+            listeners=specs,
+            trusted_proxies=self._config.trusted_proxies,
+            # Without public URLs nobody has said by which names clients come.
+            hosts=frozenset(name.lower() for name in self._config.tls_names())
+            if self._config.public_urls
+            else frozenset(),
+            metrics=self._metrics,
+            request_log=self._request_log,
+        )
 
     def _services(self, enrolments: EnrolmentService, once: Once) -> GatewayServices:
         server_key = self._data.server_key()
