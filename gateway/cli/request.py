@@ -35,6 +35,14 @@ NoteOption = Annotated[
     str, typer.Option("--note", metavar="TEXT", help="Why; kept with the request and in the audit.")
 ]
 
+TransactionOption = Annotated[
+    str | None,
+    typer.Option("--transaction", metavar="T", help="Only of this transaction: an ACME order's id."),
+]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", metavar="WHEN", help="12h (before now), or 2030-01-31.")
+]
+
 
 @app.command("list")
 def list_requests(
@@ -45,13 +53,8 @@ def list_requests(
     endpoint: Annotated[
         str | None, typer.Option("--endpoint", metavar="E", help="Only at this endpoint.")
     ] = None,
-    transaction: Annotated[
-        str | None,
-        typer.Option("--transaction", metavar="T", help="Only of this transaction: an ACME order's id."),
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="WHEN", help="12h (before now), or 2030-01-31.")
-    ] = None,
+    transaction: TransactionOption = None,
+    since: SinceOption = None,
     limit: LimitOption = 50,
     before: Annotated[
         str | None, typer.Option("--before", metavar="ID", help="Go on after this request.")

@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.authn.authenticate import Authenticator, Looked
+from gateway.authn.authenticate import Authenticator, Looked, check_new_request
 from gateway.authn.claims import MAX_CHAIN, read_claims
 from gateway.authn.refusal import CredentialRefused
 from gateway.authn.trust import TrustStores
 from gateway.clock import SystemClock
 from gateway.model.enrolment import EnrolmentRequest, Operation
 from gateway.model.evidence import (
+    ACME_ACCOUNT,
+    ACME_EAB,
     MTLS,
     RENEWAL_CERT,
+    PresentedAccount,
     PresentedCertificate,
     PresentedCredential,
     PresentedPassword,
+    ProvenName,
     SecretBytes,
 )
+from gateway.model.names import NameKind
 from gateway.model.reasons import ReasonCode
-from gateway.policy.rules import AuthenticationRule, BasicRule, CertificateRule, CompiledTrustStore, Require
+from gateway.policy.rules import (
+    AcmeAccountRule,
+    AuthenticationRule,
+    BasicRule,
+    CertificateRule,
+    CompiledTrustStore,
+    Require,
+)
+from gateway.store.credentials import CredentialRow
 from tests.support import pki
 from tests.unit.policy import sample
 
 CLIENT_AUTH = frozenset({"1.3.6.1.5.5.7.3.2"})
 CERTIFICATE = CertificateRule("own", CLIENT_AUTH)
 PASSWORD = PresentedPassword("anna", SecretBytes(b"secret"))
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+ACCOUNT = PresentedAccount("1", "t" * 43, "ops@a.test", (ProvenName(NameKind.DNS, "a.test", "http-01", NOW),))
+BY_ACCOUNT = AcmeAccountRule(challenges=("http-01",))
 
 
 def _rule(require: Require = Require.ANY, **kinds: object) -> AuthenticationRule:
@@ -57,6 +74,44 @@ def test_only_what_the_rule_looks_at_is_claimed() -> None:
     assert only_mtls.password is None
     assert only_mtls.certificate is not None
     assert only_mtls.certificate.identity.endswith("/CN=device")
+
+
+def test_account_is_claimed_only_where_the_rule_looks_at_one() -> None:
+    both = _request(PASSWORD, ACCOUNT)
+    assert read_claims(_rule(basic=BasicRule()), both).account is None
+    claims = read_claims(_rule(acme=BY_ACCOUNT), both)
+    assert (claims.account, claims.password) == (ACCOUNT, None)
+    with pytest.raises(CredentialRefused, match="an ACME account") as refused:
+        read_claims(_rule(acme=BY_ACCOUNT), _request(PASSWORD))
+    assert refused.value.code is ReasonCode.AUTH_MISSING
+
+
+async def test_account_is_evidence_with_the_names_that_it_proved_and_bounds_of_its_external_one() -> None:
+    bound = replace(ACCOUNT, credential_id="id-1")
+    row = CredentialRow(
+        "id-1",
+        ACME_EAB,
+        "kid-1",
+        NOW,
+        names=("a.test",),
+        profiles=("short",),
+        prevalidated=("b.test",),
+        uses_left=0,
+    )
+    for account, external, found in (
+        (ACCOUNT, None, (None, None, None, ())),
+        (bound, row, ("id-1", ("a.test",), ("short",), ("b.test",))),
+    ):
+        claims = read_claims(_rule(acme=BY_ACCOUNT), _request(account))
+        looked = Looked(external=external)
+        evidence = await Authenticator(b"k" * 32, lambda: 0.0).verify(
+            claims, looked, _request(account), None, NOW
+        )
+        check_new_request(claims, looked, NOW)
+        (one,) = evidence.credentials
+        assert (one.kind, one.identity, one.label) == (ACME_ACCOUNT, "acme:1", "ops@a.test")
+        assert (one.credential_id, one.names, one.profiles, one.prevalidated) == found
+        assert (one.proven, one.counted) == (ACCOUNT.proven, False)
 
 
 @pytest.mark.parametrize("presented", [(), (PASSWORD,)])
