@@ -99,12 +99,17 @@ class AcmeClient:
     timeout_s: float = 20.0
     nonce: str | None = None  # the newest one that was not used
     user_agent: str | None = "acme-tests/1"
+    listener: str | None = None  # https://host:port to connect to, where the URLs name something else
     _connection: http.client.HTTPConnection | None = None
     _directory: Mapping[str, Any] | None = None
 
     def another(self, **changes: Any) -> AcmeClient:
         """A client of the same directory with a connection of its own, and with another key if not told."""
-        values: dict[str, Any] = {"directory_url": self.directory_url, "root_pem": self.root_pem}
+        values: dict[str, Any] = {
+            "directory_url": self.directory_url,
+            "root_pem": self.root_pem,
+            "listener": self.listener,
+        }
         return AcmeClient(**(values | changes))
 
     def same_account(self) -> AcmeClient:
@@ -117,9 +122,9 @@ class AcmeClient:
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> AcmeAnswer:
         """Send exactly this and read the answer; a nonce in it is kept."""
-        lines = {"User-Agent": self.user_agent} if self.user_agent else {}
-        lines |= dict(headers or {})
         split = urlsplit(url)
+        lines = {"Host": split.netloc} | ({"User-Agent": self.user_agent} if self.user_agent else {})
+        lines |= dict(headers or {})
         target = split.path + (f"?{split.query}" if split.query else "")
         for last in (False, True):
             connection = self._opened()
@@ -140,7 +145,7 @@ class AcmeClient:
 
     def _opened(self) -> http.client.HTTPConnection:
         if self._connection is None:
-            split = urlsplit(self.directory_url)
+            split = urlsplit(self.listener or self.directory_url)
             context = ssl.create_default_context(cafile=str(self.root_pem))
             self._connection = http.client.HTTPSConnection(
                 split.hostname or "localhost", split.port, context=context, timeout=self.timeout_s
@@ -380,6 +385,16 @@ def certificate_names(certificate: x509.Certificate) -> list[str]:
     )
     addresses = [str(address) for address in sans.get_values_for_type(x509.IPAddress)]
     return [*sans.get_values_for_type(x509.DNSName), *addresses]
+
+
+def certificate_id(certificate: x509.Certificate) -> str:
+    """RFC 9773 section 4.1: key identifier and serial number with its sign octet."""
+    aki = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    assert aki is not None
+    serial = certificate.serial_number
+    return (
+        f"{acme_signing.b64u(aki)}.{acme_signing.b64u(serial.to_bytes(serial.bit_length() // 8 + 1, 'big'))}"
+    )
 
 
 @contextlib.contextmanager

@@ -97,6 +97,11 @@ class Lab:
         added = self.gateway.cli_json("credential", "add", "acme-eab", "--endpoint", endpoint_name, *options)
         return added["kid"], added["hmac_key"]
 
+    def close(self) -> None:
+        """Close the clients' connections."""
+        for client in self.clients:
+            client.close()
+
     def restart(self) -> None:
         """Restart the gateway; clients forget what they kept of the old process."""
         self.gateway.restart()
@@ -135,31 +140,28 @@ def new_name(prefix: str = "h", suffix: str = "test") -> str:
     return f"{prefix}{next(_numbers)}-{os.getpid()}.{suffix}"
 
 
-def lab_ports() -> dict[str, Any]:
-    """The lab part of pkigate.yaml, with ports of this gateway's own for validation."""
-    return {"enabled": True, "http01_port": spare_port(), "tls_alpn01_port": spare_port()}
-
-
 @contextlib.contextmanager
 def running_lab(
     directory: Path,
     *,
     docs: Sequence[policies.Document] | None = None,
     config: Mapping[str, Any] | None = None,
+    responders: tuple[Http01Responder, AlpnResponder] | None = None,
     **options: Any,
 ) -> Iterator[Lab]:
-    """Gateway and responders; everything is stopped at the end."""
-    ports = lab_ports()
-    merged = {"lab": ports, **(config or {})}
-    bundle = policies.bundle(*(documents() if docs is None else docs))
-    with (
-        http01_responder(ports["http01_port"]) as http,
-        alpn_responder(ports["tls_alpn01_port"]) as alpn,
-        gateways.running(directory, policies=bundle, config=merged, **options) as gateway,
-    ):
+    """Gateway and responders (own ones, or given ones); everything is stopped at the end. ``config`` is
+    merged into pkigate.yaml, its part ``lab`` into that of these tests."""
+    with contextlib.ExitStack() as stack:
+        if responders is None:
+            http = stack.enter_context(http01_responder(spare_port()))
+            alpn = stack.enter_context(alpn_responder(spare_port()))
+        else:
+            http, alpn = responders
+        more = dict(config or {})
+        switches = {"enabled": True, "http01_port": http.port, "tls_alpn01_port": alpn.port}
+        merged = {**more, "lab": switches | more.get("lab", {})}
+        bundle = policies.bundle(*(documents() if docs is None else docs))
+        gateway = stack.enter_context(gateways.running(directory, policies=bundle, config=merged, **options))
         lab = Lab(gateway, http, alpn)
-        try:
-            yield lab
-        finally:
-            for client in lab.clients:
-                client.close()
+        stack.callback(lab.close)
+        yield lab

@@ -7,19 +7,10 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from cryptography import x509
 
-from tests.support.acme_client import AcmeAnswer, AcmeClient, Certificate
+from tests.support.acme_client import AcmeAnswer, AcmeClient, Certificate, certificate_id
 from tests.support.acme_lab import Lab, new_name
 from tests.support.acme_signing import b64u
-
-
-def certificate_id(certificate: x509.Certificate) -> str:
-    """RFC 9773 section 4.1: key identifier and serial number with its sign octet."""
-    aki = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    assert aki is not None
-    serial = certificate.serial_number
-    return f"{b64u(aki)}.{b64u(serial.to_bytes(serial.bit_length() // 8 + 1, 'big'))}"
 
 
 @pytest.fixture
