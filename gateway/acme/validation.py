@@ -23,6 +23,7 @@ from gateway.acme.proof import Evidence, ValidationFault
 from gateway.acme.slots import NoSlot, Slots
 from gateway.acme.tables import accounts, authorizations, events
 from gateway.acme.tables.authorizations import INVALID, PROCESSING, VALID, AuthorizationRow
+from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.errors import Conflict, RetryLater
 from gateway.frontend import Services, Unit
 from gateway.model.ids import EndpointName
@@ -57,18 +58,15 @@ class Validations:
         self._slots = slots or Slots()
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def insure(self, unit: Unit, row: AuthorizationRow, options: AcmeOptions, after_s: float = 0) -> None:
-        """Let a job do the next look if this worker does not: put it behind what this one needs for it."""
-        jobs, now = self._services.jobs, self._services.clock.now()
+    def insure(self, unit: Unit, row: AuthorizationRow, options: AcmeOptions) -> None:
+        """Let a job look, some time after this worker should have done so."""
         args = {
             "endpoint": row.endpoint,
             "account": row.account_id,
             "authorization": row.id,
             "attempt": row.attempt,
         }
-        run_at = now + timedelta(seconds=after_s + _look_s(options)) + _INSURANCE
-        jobs.withdraw(unit, KIND, row.id)
-        jobs.enqueue(unit, KIND, row.id, args, run_at)
+        self._services.jobs.enqueue(unit, KIND, row.id, args, self._overdue_at(0, options))
 
     def start(self, row: AuthorizationRow, options: AcmeOptions) -> None:
         """Validate in a task of this worker; the answer and its job are committed."""
@@ -85,11 +83,14 @@ class Validations:
         row = await self._waiting(endpoint, str(args["account"]), authorization_id, str(args["attempt"]))
         if row is None:
             return None
+        overdue_at = _overdue_at(row)
+        if overdue_at > now:
+            return overdue_at  # another worker is at it
         view = self._services.endpoint(ACME, endpoint)
         if view is None:
             return now + _NO_ENDPOINT_AGAIN
         try:
-            following = await self._look(row, view.options)
+            following = await self._look(row, view.options, by_job=True)
         except NoSlot:
             return self._services.clock.now() + _AGAIN
         if following is None:
@@ -120,14 +121,16 @@ class Validations:
         except (RetryLater, Conflict) as error:
             LOG.warning("acme.validation-waits %s: %s", row.id, error.detail or error)
 
-    async def _look(self, row: AuthorizationRow, options: AcmeOptions) -> _Next | None:
+    async def _look(
+        self, row: AuthorizationRow, options: AcmeOptions, *, by_job: bool = False
+    ) -> _Next | None:
         """One attempt with its result written down. Raises NoSlot, RetryLater, Conflict."""
         attempts = _attempts(row) + 1
         try:
             async with self._slots.taken(row.name, _PATIENCE_S):
                 evidence = await self._prove(row, options)
         except ValidationFault as fault:
-            return await self._failed(row, options, fault, attempts)
+            return await self._failed(row, options, fault, attempts, by_job=by_job)
         now = self._services.clock.now()
         after = replace(
             row,
@@ -154,23 +157,26 @@ class Validations:
         return evidence
 
     async def _failed(
-        self, row: AuthorizationRow, options: AcmeOptions, fault: ValidationFault, attempts: int
+        self,
+        row: AuthorizationRow,
+        options: AcmeOptions,
+        fault: ValidationFault,
+        attempts: int,
+        *,
+        by_job: bool,
     ) -> _Next | None:
         document = problem_document(fault)
         document.pop("status")
-        again = fault.passing and attempts < options.validation_attempts
-        after = replace(
-            row,
-            status=PROCESSING if again else INVALID,
-            error=document,
-            evidence={"attempts": attempts},
-        )
-        if not again:
+        evidence: Evidence = {"attempts": attempts}
+        after = replace(row, status=INVALID, error=document, evidence=evidence)
+        if not fault.passing or attempts >= options.validation_attempts:
             facts = {"method": row.method, "identifier": row.identifier, "error": document}
             await self._write(row, after, "authorization.invalid", facts, options)
             return None
         in_s = min(_BACK_OFF_BASE ** (attempts - 1), _MAX_BACK_OFF_S)
-        written = await self._write(row, after, "", {}, options, again_in_s=in_s)
+        if not by_job:
+            evidence["overdue_at"] = to_epoch_s(self._overdue_at(in_s, options))
+        written = await self._write(row, replace(after, status=PROCESSING), "", {}, options)
         return None if written is None else _Next(written, in_s)
 
     async def _write(
@@ -180,8 +186,6 @@ class Validations:
         action: str,
         facts: Mapping[str, object],
         options: AcmeOptions,
-        *,
-        again_in_s: float = 0,
     ) -> AuthorizationRow | None:
         """Write a result, unless nobody waits for it any more; what is written, None if nothing was."""
         services = self._services
@@ -191,9 +195,7 @@ class Validations:
                 return None
             unit = Unit()
             authorizations.change(unit, present, after)
-            if after.status == PROCESSING:
-                self.insure(unit, after, options, again_in_s)
-            else:
+            if after.status != PROCESSING:
                 services.jobs.withdraw(unit, KIND, after.id)
                 _tell(unit, after, action, facts)
             if after.status == INVALID:
@@ -207,6 +209,10 @@ class Validations:
                 continue
             return replace(after, version=present.version + 1)
         raise Conflict(f"the authorization {before.id} is moved all the time")
+
+    def _overdue_at(self, in_s: float, options: AcmeOptions) -> datetime:
+        """When a look that begins in so many seconds should have a result."""
+        return self._services.clock.now() + timedelta(seconds=in_s + _look_s(options)) + _INSURANCE
 
     async def _waiting(
         self, endpoint: str, account_id: str, authorization_id: str, attempt: str
@@ -223,6 +229,12 @@ class Validations:
         if row is None or row.status != PROCESSING or row.attempt != attempt:
             return None
         return row if row.expires_at > self._services.clock.now() else None
+
+
+def _overdue_at(row: AuthorizationRow) -> datetime:
+    """When a worker should have written the result of the look that it is at; long ago if none is."""
+    found = (row.evidence or {}).get("overdue_at")
+    return from_epoch_s(found if isinstance(found, int) else 0)
 
 
 def _look_s(options: AcmeOptions) -> float:
