@@ -61,8 +61,9 @@ def test_uacme_changes_its_account_key_and_goes_on_with_it(uacme: Uacme, acme_ju
     uacme("issue", host)
     acme_judge.assert_valid(uacme.certificate(host))
     uacme("update", "another@example.test")
+    kept = _kept(uacme, host)
     uacme("-r", "4", "revoke", uacme.certificate(host))
-    acme_judge.assert_revoked(uacme.certificate(host))
+    acme_judge.assert_revoked(kept)
     uacme("deactivate")
 
 
@@ -72,9 +73,7 @@ def test_uacme_revokes_with_the_key_of_the_certificate(uacme: Uacme, acme_judge:
     uacme("new", CONTACT)
     uacme("issue", host)
     key = uacme.directory / "u" / "private" / host / "key.pem"
-    # It takes the file away (as revoked-*): the judge keeps what it needs.
-    kept = uacme.directory / "kept.pem"
-    kept.write_bytes(uacme.certificate(host).read_bytes())
+    kept = _kept(uacme, host)
     uacme("-r", "1", "revoke", uacme.certificate(host), key)
     acme_judge.assert_revoked(kept)
 
@@ -85,3 +84,10 @@ def test_uacme_binds_an_external_account(uacme: Uacme, acme_judge: Judge, extern
     bound("-e", f"{external_key.kid}:{external_key.hmac_key}", "new", CONTACT)
     bound("issue", "uacme-bound.test")
     acme_judge.assert_valid(bound.certificate("uacme-bound.test"))
+
+
+def _kept(uacme: Uacme, host: str) -> Path:
+    """A copy for the judge: uacme takes the file of a revoked certificate away."""
+    kept = uacme.directory / "kept.pem"
+    kept.write_bytes(uacme.certificate(host).read_bytes())
+    return kept
