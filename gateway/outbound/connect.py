@@ -89,7 +89,7 @@ class TlsChannel:
             except ssl.SSLWantReadError:
                 await self._flush()
                 received += await self._fill()
-            except ssl.SSLEOFError as error:
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
                 raise ConnectFault(
                     f"{self.peer} closed the connection in the TLS handshake", passing=True
                 ) from error

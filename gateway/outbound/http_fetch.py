@@ -35,6 +35,7 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,254})"
     r"(?::(?P<port>[0-9]{1,5}))?(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?(?:#.*)?",
 )
+_USER = re.compile(r"//[^/?#]*@")  # user and password, which no error text repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,8 @@ def target_of(url: str) -> Target:
     """Take an absolute http or https URL apart. Raises HttpFault."""
     parts = _URL.fullmatch(url) if len(url) <= _MAX_URL_CHARACTERS and _PLAIN.fullmatch(url) else None
     if parts is None:
-        raise HttpFault(f"{shown(url)} is no http or https URL that can be followed")
+        told = _USER.sub("//", url[:_MAX_URL_CHARACTERS])
+        raise HttpFault(f"{shown(told)} is no http or https URL that can be followed")
     scheme, port = parts["scheme"], int(parts["port"] or _PORTS[parts["scheme"]])
     host = parts["host"]
     authority = host if port == _PORTS[scheme] else f"{host}:{port}"
