@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -227,3 +230,39 @@ def test_endpoint_without_identity_does_not_look_at_caa(zone: Zone, order: Order
     zone.lab.http.answer(order.challenge()["token"], order.client.key)
     assert _tried(order, type_="http-01")["status"] == "valid"
     assert zone.dns.times_asked(order.names[0], "CAA") == 0
+
+
+def _age_caa(zone: Zone, names: list[str], hours: int) -> None:
+    """Make the recorded looks at CAA older than they are, as time would."""
+    path = zone.lab.gateway.sql_url.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(path, timeout=20)) as connection, connection:
+        for name in names:
+            query = "SELECT pk, evidence FROM acme_authorization WHERE name = ?"
+            ((pk, text),) = connection.execute(query, (name,)).fetchall()
+            evidence = json.loads(text)
+            evidence["caa"]["checked_at"] -= hours * 3600
+            update = "UPDATE acme_authorization SET evidence = ? WHERE pk = ?"
+            connection.execute(update, (json.dumps(evidence), pk))
+
+
+def test_old_look_at_caa_is_repeated_for_every_name_before_issue(zone: Zone) -> None:
+    """acme.md C85, E5, E14: after eight hours; each name, and not one of them N times."""
+    names = [new_name(), new_name()]
+    order = zone.lab.account("caa").ordered(names).ready(zone.lab.http)
+    before = [zone.dns.times_asked(name, "CAA") for name in names]
+    _age_caa(zone, names, hours=9)
+    zone.dns.put(names[1], "CAA", '0 issue "other.test"')
+    answer = order.finalize(order.csr(pki.key()))
+    answer.refused(403, "caa")
+    assert names[1] in answer.text
+    assert [zone.dns.times_asked(name, "CAA") for name in names] == [count + 1 for count in before]
+    zone.dns.put(names[1], "CAA", f'0 issue "{CA_NAME}"')
+    assert sorted(order.certified().names) == sorted(names)
+
+
+def test_fresh_look_at_caa_is_not_repeated(zone: Zone) -> None:
+    """acme.md C85: within eight hours."""
+    order = zone.lab.account("caa").ordered([new_name()]).ready(zone.lab.http)
+    before = zone.dns.times_asked(order.names[0], "CAA")
+    order.certified()
+    assert zone.dns.times_asked(order.names[0], "CAA") == before >= 1
