@@ -14,6 +14,8 @@ from tests.support.acme_responders import spare_port
 from tests.support.gateway import Gateway
 from tests.support.openssl import Judge
 
+APPROVAL = {"required": 1, "expires": "1h", "retry_after": "1s"}
+
 
 @pytest.fixture
 def judge(gateway: Gateway, tmp_path: Path) -> Judge:
@@ -23,11 +25,10 @@ def judge(gateway: Gateway, tmp_path: Path) -> Judge:
 @pytest.fixture(scope="module")
 def approving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """strongSwan's pki knows no labels, so that the default endpoint is the one that waits."""
-    approval = {"required": 1, "expires": "1h", "retry_after": "1s"}
     documents = (
         policies.own_certificates(),
         policies.endpoint("default"),
-        policies.enroll_policy("approval", "default", priority=10, approval=approval),
+        policies.enroll_policy("approval", "default", priority=10, approval=APPROVAL),
     )
     with gateways.running(
         tmp_path_factory.mktemp("approving"), policies=policies.bundle(*documents)
@@ -49,6 +50,8 @@ def _acme_documents() -> list[policies.Document]:
         ),
         acme_policies.acme_endpoint("eab", eab="always"),
         acme_policies.acme_policy("bound", "eab", priority=30),
+        acme_policies.acme_endpoint("approval"),
+        acme_policies.acme_policy("approved", "approval", priority=40, approval=APPROVAL),
     ]
 
 
@@ -56,7 +59,8 @@ def _acme_documents() -> list[policies.Document]:
 def acme_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AcmeLab]:
     """One gateway for all ACME clients, with a DNS server that answers 127.0.0.1 to every name.
 
-    The endpoint ``eab`` wants an external account; ``default`` offers the profile ``short-lived``.
+    The endpoint ``eab`` wants an external account, orders at ``approval`` wait for a person, ``default``
+    offers the profile ``short-lived``.
     """
     directory = tmp_path_factory.mktemp("acme")
     ports = {"http01_port": spare_port(), "tls_alpn01_port": spare_port()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from tests.support.acme_programs import CERTBOT, CONTACT, AcmeLab, ExternalKey, installed, run_client
+from tests.support.gateway import Gateway
 from tests.support.openssl import Judge, run
 
 pytestmark = pytest.mark.interop
@@ -170,6 +173,34 @@ def test_certbot_has_an_address_certified(certbot: Certbot, acme_judge: Judge) -
     acme_judge.assert_valid(certbot.live("127.0.0.1"))
     certificate = x509.load_pem_x509_certificate(certbot.live("127.0.0.1").read_bytes())
     assert not certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+
+
+@VERSIONS
+def test_certbot_waits_until_a_person_approves(
+    acme_lab: AcmeLab, acme_judge: Judge, tmp_path: Path, program: Path
+) -> None:
+    """acme.md C89: the order is processing, with Retry-After."""
+    host = f"waits-{program.parents[1].name.strip('.')}.test"
+    certbot = Certbot(acme_lab, tmp_path, program, endpoint="approval")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(certbot, "certonly", *certbot.standalone, "-d", host)
+        request_id = _parked(acme_lab.gateway, host)
+        time.sleep(1.5)  # let it poll while nobody has decided
+        assert not waiting.done(), waiting.result()
+        acme_lab.gateway.cli("request", "approve", request_id)
+        waiting.result(timeout=45)
+    acme_judge.assert_valid(certbot.live(host))
+
+
+def _parked(gateway: Gateway, host: str) -> str:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        listed = gateway.cli_json("request", "list", "--state", "awaiting-approval")
+        for row in listed["requests"]:
+            if host in str(row):
+                return str(row["id"])
+        time.sleep(0.2)
+    raise AssertionError("the request never arrived")
 
 
 def _names(certificate_pem: Path) -> set[str]:
