@@ -15,7 +15,7 @@ from gateway.store.columns import json_object, json_text, storable_text
 from gateway.store.leased import LeasedTable, after_failure, error_text
 from gateway.store.recorder import Recorder
 from gateway.store.schema import JOB
-from gateway.store.statement import Statement
+from gateway.store.statement import INSERT_RANK, Statement
 from gateway.store.unit import Unit
 from gateway.store.upsert import insert_or_keep
 
@@ -162,6 +162,7 @@ _WITHDRAW = Statement(
     ),
     ("kind_was", "key_was"),
     exact=False,
+    rank=INSERT_RANK - 1,  # a unit that withdraws a job may put another one in its place
 )
 
 

@@ -194,3 +194,14 @@ async def test_job_is_withdrawn_with_the_unit_that_did_its_work_or_not_at_all(st
     assert store.reader.read_blocking(jobs.search) == ()
     await enqueue(store, "a")
     assert len(await claim(store)) == 1
+
+
+async def test_job_that_is_withdrawn_and_queued_anew_in_one_unit_is_the_new_one(store: Store) -> None:
+    await enqueue(store, "a")
+    later = NOW + timedelta(minutes=5)
+    unit = Unit()
+    jobs.withdraw(unit, "crl", "a")
+    jobs.enqueue(unit, "crl", "a", {"number": 2}, later)
+    await store.recorder.commit(unit)
+    (left,) = store.reader.read_blocking(jobs.search)
+    assert (left.args, left.run_at) == ({"number": 2}, later)
