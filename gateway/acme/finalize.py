@@ -43,9 +43,19 @@ async def finalize(signed: Signed, view: OrderView) -> HttpResponse:
     await caa.recheck(
         exchange.services, exchange.options, exchange.endpoint, view.order.account_id, view.authorizations
     )
-    request = certificate_request(exchange, signed.known_account, view, csr)
+    replaced_der = await _replaced_der(exchange, view)
+    request = certificate_request(exchange, signed.known_account, view, csr, replaced_der)
     (outcome,) = await exchange.services.enrolments.submit((request,))
     return await _answer(exchange, view, outcome, identifiers)
+
+
+async def _replaced_der(exchange: Exchange, view: OrderView) -> bytes | None:
+    """The certificate that this order replaces (RFC 9773 section 5): the record names it as predecessor."""
+    sha256 = view.order.replaces_sha256
+    if sha256 is None:
+        return None
+    replaced = await exchange.services.certificates.by_sha256(sha256)
+    return None if replaced is None else replaced.certificate_der
 
 
 async def _answer(

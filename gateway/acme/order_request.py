@@ -53,6 +53,7 @@ def certificate_request(
     account: AccountRow,
     view: OrderView,
     csr: OrderCsr,
+    replaced_der: bytes | None,
 ) -> EnrolmentRequest:
     """What a finalization asks for. All those of one order are one request (``order_parts``)."""
     order = view.order
@@ -67,6 +68,7 @@ def certificate_request(
         presented=(presented_account(account, view.authorizations),),
         profile=order.profile,
         csr_der=csr.csr_der,
+        renews_der=replaced_der,
         not_before=order.not_before,
         not_after=order.not_after,
         transaction_id=order.id,
