@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.acme_client import AcmeAnswer, AcmeClient
+from tests.support.acme_answer import AcmeAnswer
+from tests.support.acme_client import AcmeClient
 from tests.support.acme_lab import TERMS, WEBSITE, Lab
 
 REQUIRED = ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange")

@@ -146,6 +146,30 @@ def test_trouble_with_dns_is_a_dns_error(zone: Zone, order: Order, fault: str) -
     assert _error(_tried(order))["type"] in (URN + "dns", URN + "connection")
 
 
+@pytest.mark.parametrize(
+    ("rdtype", "address"),
+    [
+        ("A", "169.254.169.254"),
+        ("A", "10.0.0.1"),
+        ("A", "192.168.1.1"),
+        ("A", "0.0.0.0"),
+        ("A", "224.0.0.1"),
+        ("AAAA", "fe80::1"),
+        ("AAAA", "fd00::1"),
+        ("AAAA", "::ffff:10.0.0.1"),
+        ("AAAA", "64:ff9b::a00:1"),
+    ],
+)
+def test_name_that_leads_to_a_forbidden_address_is_not_connected_to(
+    zone: Zone, rdtype: str, address: str
+) -> None:
+    """acme.md C80, B5, B6, E1: metadata, private, multicast and embedded addresses."""
+    host = new_name(suffix="example")
+    zone.dns.put(host, rdtype, address)
+    order = zone.lab.account().ordered([host])
+    assert _error(_tried(order, type_="http-01"), "http-01")["type"] in (URN + "connection", URN + "dns")
+
+
 def _http_order(zone: Zone, host: str) -> Order:
     client: AcmeClient = zone.lab.account("caa")
     order = client.ordered([host])

@@ -9,7 +9,8 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tests.support import acme_signing, pki
-from tests.support.acme_client import AcmeAnswer, AcmeClient, Order
+from tests.support.acme_answer import AcmeAnswer
+from tests.support.acme_client import AcmeClient, Order, certificate_names
 from tests.support.acme_lab import Lab, new_name
 from tests.support.acme_signing import b64u
 from tests.support.answers import spki_der
@@ -252,3 +253,18 @@ def test_finalization_needs_the_orders_own_account(lab: Lab, ready: Order) -> No
     answer = other.post(ready.document["finalize"], {"csr": acme_signing.b64u(ready.csr(pki.key()))})
     assert answer.status in (403, 404)
     _still_ready(ready)
+
+
+@pytest.mark.parametrize("cn", [None, "127.0.0.1"])
+def test_address_never_stands_in_the_common_name(lab: Lab, account: AcmeClient, cn: str | None) -> None:
+    """acme.md C91: not even if the CSR puts it there, which may be refused."""
+    order = account.ordered([new_name(), "127.0.0.1"]).ready(lab.http)
+    key = pki.key()
+    answer = order.finalize(order.csr(key, cn=cn))
+    if cn is not None and answer.status != 200:
+        answer.refused(400, "badCSR")
+        return
+    certificate = account.wait(order.url)["certificate"]
+    leaf = x509.load_pem_x509_certificate(account.post(certificate).body)
+    assert "127.0.0.1" not in leaf.subject.rfc4514_string()
+    assert sorted(certificate_names(leaf)) == sorted(order.names)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support import acme_policies, pki, policies
-from tests.support.acme_client import AcmeAnswer, Order
+from tests.support.acme_answer import AcmeAnswer
+from tests.support.acme_client import Order
 from tests.support.acme_lab import Lab, endpoint, new_name, running_lab
 from tests.unit.ca_backend.sample_ca import SampleCa
 

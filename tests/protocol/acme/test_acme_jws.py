@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from tests.support import acme_signing, pki
-from tests.support.acme_client import AcmeAnswer, AcmeClient
+from tests.support.acme_answer import AcmeAnswer
+from tests.support.acme_client import AcmeClient
 from tests.support.acme_lab import Lab, new_name
 from tests.support.acme_signing import b64u
 from tests.support.keys import shared_key

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support import acme_policies, policies
-from tests.support.acme_client import AcmeAnswer, certificate_id
+from tests.support.acme_answer import AcmeAnswer
+from tests.support.acme_client import certificate_id
 from tests.support.acme_lab import Lab, endpoint, new_name, running_lab
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.acme_client import AcmeAnswer, AcmeClient, identifiers
+from tests.support.acme_answer import AcmeAnswer
+from tests.support.acme_client import AcmeClient, identifiers
 from tests.support.acme_lab import Lab, new_name
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support import pki
-from tests.support.acme_client import AcmeAnswer, AcmeClient
+from tests.support.acme_answer import AcmeAnswer
+from tests.support.acme_client import AcmeClient
 from tests.support.acme_lab import Lab, new_name
 from tests.support.acme_signing import b64u
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support import database, pki
-from tests.support.acme_client import AcmeAnswer, AcmeClient, Order
+from tests.support.acme_answer import AcmeAnswer
+from tests.support.acme_client import AcmeClient, Order
 from tests.support.acme_lab import Lab, new_name
 from tests.support.acme_signing import b64u
 

@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support import acme_signing, pki
-from tests.support.acme_client import AcmeAnswer, AcmeClient, Certificate
+from tests.support.acme_answer import AcmeAnswer
+from tests.support.acme_client import AcmeClient, Certificate
 from tests.support.acme_lab import Lab, new_name
 from tests.support.acme_signing import b64u
 
