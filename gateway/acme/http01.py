@@ -21,39 +21,42 @@ async def look(network: Network, row: AuthorizationRow, allowed: Networks, timeo
         fetched = await network.fetch(url, allowed=allowed, timeout_s=timeout_s)
     except OutboundFault as fault:
         raise from_outbound(fault, f"fetching {url}") from fault
-    last = fetched.hops[-1]
+    if not _is_right(row, fetched):
+        raise _wrong(row, fetched, url)
+    return {
+        "addresses": [hop.peer for hop in fetched.hops],
+        "urls": [hop.url for hop in fetched.hops],
+        "resolver": fetched.hops[-1].server,
+    }
+
+
+def _is_right(row: AuthorizationRow, fetched: Fetched) -> bool:
+    # RFC 8555 8.3: the server SHOULD ignore white space at the end
+    expected = (row.key_authorization or "").encode("ascii")
+    return fetched.status == 200 and fetched.whole and hmac.compare_digest(fetched.body.rstrip(), expected)
+
+
+def _wrong(row: AuthorizationRow, fetched: Fetched, url: str) -> ValidationFault:
+    """What to do about it, without the body: it may be that of a server that the client cannot reach."""
+    last, body = fetched.hops[-1], fetched.body
     where = f"{shown(last.url)} at {last.peer}"
     if last.url != url:
         where = f"{where}, where {url} redirects to,"
     if fetched.status != 200:
         # A moment after the client said it is there, part of a cluster may not have it yet.
         passing = fetched.status == 404 or fetched.status >= 500
-        raise ValidationFault(
+        return ValidationFault(
             "unauthorized",
             f"{where} answered with status {fetched.status}; it must answer 200 with the key authorization",
             passing=passing,
         )
-    _compare(row, fetched, where)
-    return {
-        "addresses": [hop.peer for hop in fetched.hops],
-        "urls": [hop.url for hop in fetched.hops],
-        "resolver": last.server,
-    }
-
-
-def _compare(row: AuthorizationRow, fetched: Fetched, where: str) -> None:
-    # RFC 8555 8.3: the server SHOULD ignore white space at the end
-    body = fetched.body.rstrip() if fetched.whole else fetched.body
-    expected = (row.key_authorization or "").encode("ascii")
-    if fetched.whole and hmac.compare_digest(body, expected):
-        return
     if body.startswith(row.token.encode("ascii") + b"."):
-        raise incorrect(
+        return incorrect(
             f"{where} has the right token with the thumbprint of another account key; "
             "make the key authorization with the key of the account that placed the order"
         )
     length = f"{len(body)} bytes" if fetched.whole else f"more than {len(body)} bytes"
-    raise incorrect(
+    return incorrect(
         f"{where} answered with {length} that are not the key authorization: the token, a dot and the "
         "thumbprint of the account key"
     )

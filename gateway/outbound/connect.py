@@ -57,6 +57,10 @@ class Channel:
         except OSError as error:
             raise self._broken(error) from error
 
+    def send_at_once(self) -> None:
+        """Do not hold back small parts until earlier ones are acknowledged (Nagle)."""
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
     def close(self) -> None:
         self._sock.close()
 
@@ -73,6 +77,7 @@ class TlsChannel:
 
     def __init__(self, channel: Channel, context: ssl.SSLContext, server_name: str | None) -> None:
         self.channel = channel
+        channel.send_at_once()
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
 
@@ -186,7 +191,6 @@ async def _open(address: Address, port: int, deadline: float) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         async with asyncio.timeout_at(deadline):
             await asyncio.get_running_loop().sock_connect(sock, (str(address), port))
     except BaseException:

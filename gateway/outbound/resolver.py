@@ -95,10 +95,10 @@ class Resolver:
         literal = _address(host)
         if literal is not None:
             return Host((literal,), host)
-        name = _checked(host)
+        _check(host)
         if self._local and f".{host.lower()}".endswith(self._local):
             return Host((_LOOPBACK,), host)
-        answers = await self._both(name, deadline)
+        answers = await self._both(dns.name.from_text(host), deadline)
         found = [one for one in answers if isinstance(one, Found)]
         addresses = tuple(ip_address(record.address) for one in found for record in one.records)
         if addresses:
@@ -267,10 +267,14 @@ def _address(text: str) -> Address | None:
 
 
 def _checked(name: str) -> dns.name.Name:
-    """A name that DNS can be asked for. Odd spellings of addresses are none."""
+    _check(name)
+    return dns.name.from_text(name)
+
+
+def _check(name: str) -> None:
+    """Raise NameFault for what DNS cannot be asked for. Odd spellings of addresses are such."""
     if _HOST.fullmatch(name) is None or _NUMBER_LIKE.fullmatch(name.rpartition(".")[2]):
         raise NameFault(f"{shown(name)} is no host name that DNS could know", passing=False)
-    return dns.name.from_text(name)
 
 
 def _text(name: dns.name.Name) -> str:
