@@ -48,8 +48,8 @@ apt_install() {
         stop "apt-get could not install ${missing[*]}"
     }
     [ "$ours" = no ] || rm -f -- "$policy"
-    for service in caddy haproxy; do
-        [[ " ${missing[*]} " != *" $service "* ]] || systemctl disable --quiet "$service" 2>/dev/null || true
+    for service in caddy.service haproxy.service certbot.timer; do
+        [[ " ${missing[*]} " != *" ${service%.*} "* ]] || systemctl disable --quiet "$service" 2>/dev/null || true
     done
 }
 
