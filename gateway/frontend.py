@@ -159,7 +159,10 @@ class Records(Protocol):
         """Run ``query(connection)``. Raises StoreUnavailable."""
 
     async def commit(self, unit: Unit) -> None:
-        """Write a unit whole or not at all; durable on return. Raises Conflict, Overloaded, StoreUnavailable."""
+        """Write a unit whole or not at all; durable on return.
+
+        Raises Conflict, Overloaded, StoreUnavailable.
+        """
 
 
 class JobQueue(Protocol):
@@ -170,6 +173,12 @@ class JobQueue(Protocol):
 
     def withdraw(self, unit: Unit, kind: str, key: str) -> None:
         """Take a job that nobody has begun out of the queue, since its work is done in this unit."""
+
+    def hasten(self, unit: Unit, kind: str, key: str, run_at: datetime) -> None:
+        """Let a job that nobody has begun run at this time already."""
+
+    async def waiting(self, kind: str) -> Mapping[str, Mapping[str, object]]:
+        """Arguments, by key, of the jobs that nobody has begun. Raises StoreUnavailable."""
 
 
 class OnceOnly(Protocol):
@@ -230,6 +239,10 @@ class Services(Protocol):
     @property
     def clock(self) -> Clock: ...
 
+    @property
+    def worker(self) -> str:
+        """Names this worker among all on the database; the one that takes its place is named so too."""
+
     def shared_key(self, purpose: str) -> bytes:
         """32 bytes derived from the server key for this purpose, the same in every process and replica."""
 
@@ -239,12 +252,14 @@ class Services(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """What a front end puts into the house. ``housekeeping`` runs now and then, in one worker at a time."""
+    """What a front end puts into the house. ``housekeeping`` runs now and then, in one worker at a time;
+    ``start`` once in each worker, when it begins to serve."""
 
     routes: tuple[PathRoute, ...]
     jobs: Mapping[str, JobHandler] = field(default_factory=dict)
     recheck: Recheck | None = None
     housekeeping: Callable[[], Awaitable[None]] | None = None
+    start: Callable[[], Awaitable[None]] | None = None
     aclose: Callable[[], Awaitable[None]] | None = None
 
 

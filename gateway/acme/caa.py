@@ -21,8 +21,6 @@ from gateway.outbound.network import Network
 from gateway.outbound.resolver import CaaRecord, CaaSet
 
 TIMEOUT_S = 10.0
-# Baseline Requirements 3.2.2.8: an answer may be used for eight hours at most.
-_FRESH_FOR = timedelta(hours=8)
 _AT_ONCE = 8
 # Others that are critical forbid to issue (RFC 8659 section 4.1); these have no say in server certificates.
 _UNDERSTOOD = frozenset({"issue", "issuewild", "iodef", "issuemail", "contactemail", "contactphone"})
@@ -92,12 +90,12 @@ async def recheck(
     account_id: str,
     rows: Sequence[AuthorizationRow],
 ) -> None:
-    """Before a certificate is issued: look again for each name whose last look is not fresh.
+    """Before a certificate is issued: look again for each name whose last look is too old to be used.
 
     Raises AcmeError ``caa`` (403) with one subproblem for each name that must not be issued for.
     """
     now = services.clock.now()
-    stale = [row for row in rows if row.kind == "dns" and not fresh(row.evidence, now)]
+    stale = [row for row in rows if row.kind == "dns" and not fresh(row.evidence, now, options.caa_reuse)]
     if not options.caa_identities or not stale:
         return
     urls = account_urls(services, endpoint, account_id)
@@ -118,11 +116,11 @@ async def recheck(
         raise AcmeError("caa", detail, status=403, code=ReasonCode.NAME_CAA, subproblems=tuple(faults))
 
 
-def fresh(evidence: Mapping[str, object] | None, now: datetime) -> bool:
-    """Whether CAA was looked at for this authorization within the last eight hours."""
+def fresh(evidence: Mapping[str, object] | None, now: datetime, span: timedelta) -> bool:
+    """Whether CAA was looked at for this authorization within this span of time."""
     seen = (evidence or {}).get("caa")
     at = seen.get("checked_at") if isinstance(seen, Mapping) else None
-    return isinstance(at, int) and 0 <= to_epoch_s(now) - at < _FRESH_FOR.total_seconds()
+    return isinstance(at, int) and 0 <= to_epoch_s(now) - at < span.total_seconds()
 
 
 def _relevant(records: Sequence[CaaRecord], *, wildcard: bool) -> list[CaaRecord]:

@@ -53,6 +53,10 @@ class Challenges:
         """Handler of the jobs of kind ``acme-validate``."""
         return await self._validations.job(args)
 
+    async def resume(self) -> None:
+        """Take up what a worker in this one's place left undone."""
+        await self._validations.resume()
+
     async def aclose(self) -> None:
         await self._validations.aclose()
 

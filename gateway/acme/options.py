@@ -90,6 +90,12 @@ class AcmeOptions(BaseModel):
         description="Domain names that this CA answers to in CAA records (RFC 8659). If empty, CAA is not "
         "looked at, as befits a CA for internal names.",
     )
+    caa_reuse: Duration = Field(
+        default=timedelta(0),
+        le=timedelta(hours=8),
+        description="How old the look at CAA records during validation may be for it to count when the "
+        "certificate is issued, 8h at most. 0s: they are always looked at again.",
+    )
     eab: EabRule = Field(
         default=EabRule.NONE,
         description="External account binding: none (it is taken if offered), new-accounts (needed to open "
@@ -121,7 +127,9 @@ class AcmeOptions(BaseModel):
         default=3, ge=1, le=10, description="How often a name is looked at before its challenge fails."
     )
     validation_timeout: Duration = Field(
-        default=timedelta(seconds=10), description="Time for one attempt in all, DNS and redirects included."
+        default=timedelta(seconds=10),
+        le=timedelta(seconds=30),
+        description="Time for one attempt in all, DNS and redirects included; 30s at most.",
     )
     revocation_reasons: tuple[
         Literal[

@@ -35,6 +35,7 @@ class AcmeFrontEnd:
             routes=(PathRoute(f"{PREFIX}/", ACME, answer), PathRoute(PREFIX, ACME, answer)),
             jobs={VALIDATE_JOB: challenges.job},
             recheck=Recheck(services),
+            start=challenges.resume,
             housekeeping=partial(limits.prune, services),
             aclose=challenges.aclose,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,6 +65,7 @@ class Validations:
             "account": row.account_id,
             "authorization": row.id,
             "attempt": row.attempt,
+            "worker": self._services.worker,
         }
         self._services.jobs.enqueue(unit, KIND, row.id, args, self._overdue_at(0, options))
 
@@ -84,7 +85,7 @@ class Validations:
         if row is None:
             return None
         overdue_at = _overdue_at(row)
-        if overdue_at > now:
+        if overdue_at > now and args.get("worker") != self._services.worker:
             return overdue_at  # another worker is at it
         view = self._services.endpoint(ACME, endpoint)
         if view is None:
@@ -97,12 +98,26 @@ class Validations:
             return None
         return self._services.clock.now() + timedelta(seconds=following.in_s)
 
+    async def resume(self) -> None:
+        """Take up at once what a worker in this one's place left undone. Raises StoreUnavailable."""
+        waiting = await self._services.jobs.waiting(KIND)
+        mine = [key for key, args in waiting.items() if args.get("worker") == self._services.worker]
+        await self._hasten(key for key in mine if key not in self._running)
+
     async def aclose(self) -> None:
-        """Give up what is under way: the jobs do it later, here or elsewhere."""
-        running = list(self._running.values())
-        for task in running:
+        """Give up what is under way: the jobs do it, here or elsewhere."""
+        running = dict(self._running)
+        for task in running.values():
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*running.values(), return_exceptions=True)
+        await self._hasten(running)
+
+    async def _hasten(self, keys: Iterable[str]) -> None:
+        unit, now = Unit(), self._services.clock.now()
+        for key in keys:
+            self._services.jobs.hasten(unit, KIND, key, now)
+        if unit.operations:
+            await self._services.records.commit(unit)
 
     def _done(self, authorization_id: str, task: asyncio.Task[None]) -> None:
         self._running.pop(authorization_id, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
 from gateway.frontend import JobHandler, Mounted, Recheck, Services
@@ -14,6 +14,7 @@ from gateway.plugins import Plugins
 from gateway.store.jobs import Job
 
 LOG = logging.getLogger(__name__)
+Work = Callable[[], Awaitable[None]]
 
 
 class MountedFrontEnds:
@@ -40,19 +41,26 @@ class MountedFrontEnds:
                 found[kind] = _by_arguments(handler)
         return found
 
+    async def start(self) -> None:
+        """Let each begin; one that fails holds up no other."""
+        await self._all("start", [(name, mounted.start) for name, mounted in self._mounted.items()])
+
     async def keep_house(self) -> None:
         """Let each tidy up; one that fails holds up no other."""
-        for name, mounted in self._mounted.items():
-            if mounted.housekeeping is not None:
-                try:
-                    await mounted.housekeeping()
-                except Exception:  # a plug-in may fail with anything
-                    LOG.exception("front-end.housekeeping-failed %s", name)
+        work = [(name, mounted.housekeeping) for name, mounted in self._mounted.items()]
+        await self._all("housekeeping", work)
 
     async def aclose(self) -> None:
-        for mounted in self._mounted.values():
-            if mounted.aclose is not None:
-                await mounted.aclose()
+        """Let each end; one that fails holds up no other."""
+        await self._all("end", [(name, mounted.aclose) for name, mounted in self._mounted.items()])
+
+    async def _all(self, what: str, work: Sequence[tuple[str, Work | None]]) -> None:
+        for name, do in work:
+            if do is not None:
+                try:
+                    await do()
+                except Exception:  # a plug-in may fail with anything
+                    LOG.exception("front-end.%s-failed %s", what, name)
 
 
 def _by_arguments(handler: JobHandler) -> Handler:

@@ -58,6 +58,7 @@ class GatewayServices:
         network: Network,
         clock: Clock,
         server_key: bytes,
+        worker: str,
     ) -> None:
         self.enrolments = enrolments
         self.ca_information = self
@@ -69,6 +70,7 @@ class GatewayServices:
         self.base_urls = base_urls
         self.network = network
         self.clock = clock
+        self.worker = worker
         self._bundle = bundle
         self._backends = backends
         self._server_key = server_key

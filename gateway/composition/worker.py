@@ -73,6 +73,7 @@ class Worker:
         policies: Policies,
     ) -> None:
         """``policies`` are those that the supervisor read; others that were activated since are preferred."""
+        self._slot = slot
         self._config = config
         self._data = data
         self._addresses = addresses
@@ -127,6 +128,7 @@ class Worker:
         )
         front_ends = MountedFrontEnds(self._plugins, self._services(enrolments, once), rechecks)
         self._start_background(enrolments, front_ends)
+        await front_ends.start()
         try:
             await serve(
                 listening,
@@ -185,12 +187,13 @@ class Worker:
             store=self._store,
             certificates=IssuedCertificates(self._store, self._clock),
             external_accounts=ExternalAccounts(self._store, server_key, self._clock, time.monotonic),
-            jobs=FrontEndJobs(),
+            jobs=FrontEndJobs(self._store),
             once_only=once,
             base_urls=KnownBaseUrls(self._config, self._addresses),
             network=Network(network_settings(self._config, self._addresses)),
             clock=self._clock,
             server_key=server_key,
+            worker=f"{os.uname().nodename}:{self._data.path}:{self._slot}",
         )
 
     def _routes(self, front_ends: MountedFrontEnds) -> tuple[PathRoute, ...]:

@@ -127,6 +127,11 @@ def put_back(unit: Unit, job: Job, run_at: datetime, *, error: str = "") -> None
     )
 
 
+def waiting(connection: Connection, kind: str) -> dict[str, Mapping[str, object]]:
+    """Arguments, by key, of the jobs of one kind that nobody has begun."""
+    return {key: json_object(args) for key, args in _WAITING.all(connection, kind_is=kind)}
+
+
 def search(
     connection: Connection, *, state: str | None = None, kind: str | None = None, limit: int = 200
 ) -> tuple[Job, ...]:
@@ -153,6 +158,13 @@ _HASTEN = Statement(
     .values(run_at=bindparam("new_run_at")),
     ("kind_was", "key_was", "new_run_at"),
     exact=False,
+)
+# The words of the partial index, which SQLite uses only if it finds them again.
+_WAITING = Statement(
+    select(JOB.c.dedup_key, JOB.c.args).where(
+        JOB.c.kind == bindparam("kind_is"), text("state IN ('ready', 'running')"), text("state = 'ready'")
+    ),
+    ("kind_is",),
 )
 _WITHDRAW = Statement(
     delete(JOB).where(

@@ -109,12 +109,13 @@ class House:
             store=store,
             certificates=IssuedCertificates(store, clock),
             external_accounts=ExternalAccounts(store, SERVER_KEY, clock, monotonic),
-            jobs=FrontEndJobs(),
+            jobs=FrontEndJobs(store),
             once_only=MemoryOnce(clock),
             base_urls=OneBaseUrl(),
             network=Network(NetworkSettings((), http_port, tls_port, True, LAB_SUFFIXES)),
             clock=clock,
             server_key=SERVER_KEY,
+            worker="worker of the house",
         )
         self.mounted = AcmeFrontEnd().mount(self.services)
         if self.mounted.recheck is not None:

@@ -216,7 +216,7 @@ async def test_name_that_was_looked_at_lately_is_not_looked_up_again(
     """acme.md C85: eight hours."""
     row = await validated(looking, responder)
     asked = len(server.asked)
-    options = AcmeOptions(caa_identities=("ca.example",))
+    options = AcmeOptions(caa_identities=("ca.example",), caa_reuse=timedelta(hours=8))
     looking.clock.advance(hours=7, minutes=59)
     await caa.recheck(looking.services, options, "default", row.account_id, [row])
     assert len(server.asked) == asked
@@ -245,7 +245,9 @@ async def test_each_stale_name_is_looked_up_itself_and_told_of(
 
 
 def test_time_of_an_unreadable_look_is_stale() -> None:
-    now = SetClock().now()
-    assert not caa.fresh(None, now)
-    assert not caa.fresh({"caa": {"checked_at": "x"}}, now)
-    assert not caa.fresh({"caa": {"checked_at": to_epoch_s(now + timedelta(hours=1))}}, now)
+    now, span = SetClock().now(), timedelta(hours=8)
+    assert caa.fresh({"caa": {"checked_at": to_epoch_s(now)}}, now, span)
+    assert not caa.fresh({"caa": {"checked_at": to_epoch_s(now)}}, now, timedelta(0))
+    assert not caa.fresh(None, now, span)
+    assert not caa.fresh({"caa": {"checked_at": "x"}}, now, span)
+    assert not caa.fresh({"caa": {"checked_at": to_epoch_s(now + timedelta(hours=1))}}, now, span)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest_asyncio
 from gateway.acme.plugin import AcmeFrontEnd
 from gateway.acme.tables import accounts, authorizations
 from gateway.acme.tables.authorizations import INVALID, PROCESSING, VALID
+from gateway.composition.services import GatewayServices
 from gateway.frontend import Unit
 from gateway.store.store import Store
 from tests.support.acme_responders import Http01Responder, http01_responder, spare_port
@@ -29,6 +31,13 @@ from tests.unit.acme.answering import (
 )
 from tests.unit.acme.authorized import row_of
 from tests.unit.acme.house import House, SetClock, document, header, problem
+
+
+def replace_worker(services: GatewayServices, name: str) -> GatewayServices:
+    """The same services, given to another worker."""
+    found = copy.copy(services)
+    found.worker = name
+    return found
 
 
 @pytest.fixture
@@ -71,7 +80,7 @@ async def test_fault_that_may_pass_is_shown_while_processing_and_looked_at_again
     assert (shown["status"], shown["error"]["status"]) == ("processing", 403)
     assert "status 404" in shown["error"]["detail"]
     (job,) = await waiting_jobs(looking)
-    elsewhere = AcmeFrontEnd().mount(looking.services).jobs[KIND]
+    elsewhere = AcmeFrontEnd().mount(replace_worker(looking.services, "another")).jobs[KIND]
     assert await elsewhere(job.args) == looking.clock.now() + timedelta(seconds=21)
     assert responder.times_asked(challenge["token"]) == 1
     responder.answer(challenge["token"], client.key)
@@ -165,6 +174,8 @@ async def test_validation_of_a_worker_that_died_is_done_by_its_job(
     while not responder.asked:
         await asyncio.sleep(0.005)
     await looking.aclose()
+    (hastened,) = await waiting_jobs(looking)
+    assert hastened.run_at == looking.clock.now()
     assert (await row_of(looking, client, url)).status == PROCESSING
     assert page.gate is not None
     page.gate.set()
@@ -172,6 +183,28 @@ async def test_validation_of_a_worker_that_died_is_done_by_its_job(
     row = await row_of(looking, client, url)
     assert (row.status, row.validated_at) == (VALID, looking.clock.now())
     assert responder.times_asked(challenge["token"]) == 2
+
+
+async def test_worker_takes_up_what_the_one_in_its_place_left_undone(
+    looking: House, responder: Http01Responder
+) -> None:
+    """acme.md F: no wait for the job of a worker that was killed."""
+    client, _, challenge = await http_challenge(looking)
+    page = responder.answer(challenge["token"], client.key, gate=threading.Event())
+    await client.post(challenge["url"], {})
+    (job,) = await waiting_jobs(looking)
+    assert job.run_at > looking.clock.now()
+    other = AcmeFrontEnd().mount(replace_worker(looking.services, "another"))
+    same = AcmeFrontEnd().mount(replace_worker(looking.services, looking.services.worker))
+    assert other.start is not None
+    assert same.start is not None
+    await other.start()
+    assert await waiting_jobs(looking) == [job]
+    await same.start()
+    (hastened,) = await waiting_jobs(looking)
+    assert hastened.run_at == looking.clock.now()
+    assert page.gate is not None
+    page.gate.set()
 
 
 async def test_job_looks_again_later_where_the_fault_may_pass(

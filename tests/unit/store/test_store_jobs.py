@@ -165,7 +165,7 @@ async def test_lease_has_one_holder_until_it_ends_or_is_released(database: str) 
 
 
 async def test_withdrawn_job_is_gone_and_one_that_runs_or_is_another_stays(store: Store) -> None:
-    queue = FrontEndJobs()
+    queue = FrontEndJobs(store)
     unit = Unit()
     for key in ("done", "running", "other"):
         queue.enqueue(unit, "crl", key, {"key": key}, NOW + timedelta(seconds=key != "running"))
