@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests.support.acme_programs import CONTACT, AcmeLab, ExternalKey, run_client
 from tests.support.namespaces import trusting
@@ -39,10 +40,15 @@ def uacme(acme_lab: AcmeLab, tmp_path: Path) -> Iterator[Uacme]:
         yield Uacme(acme_lab, tmp_path, acme_lab.hook(tmp_path))
 
 
-def test_uacme_has_names_and_addresses_certified(uacme: Uacme, acme_judge: Judge) -> None:
-    """acme.md C64, C68"""
+def test_uacme_has_names_and_addresses_certified_with_either_chain(uacme: Uacme, acme_judge: Judge) -> None:
+    """acme.md C64, C68, C90"""
     uacme("new", CONTACT)
     uacme("issue", "uacme.test", "www.uacme.test")
+    acme_judge.assert_valid(uacme.certificate("uacme.test"))
+    root = x509.load_pem_x509_certificate(uacme.lab.root_pem.read_bytes())
+    assert root not in _chain(uacme.certificate("uacme.test"))
+    uacme("-f", "-l", "1", "issue", "uacme.test", "www.uacme.test")
+    assert root in _chain(uacme.certificate("uacme.test"))
     acme_judge.assert_valid(uacme.certificate("uacme.test"))
     uacme("issue", "127.0.0.1")
     acme_judge.assert_valid(uacme.certificate("127.0.0.1"))
@@ -91,3 +97,7 @@ def _kept(uacme: Uacme, host: str) -> Path:
     kept = uacme.directory / "kept.pem"
     kept.write_bytes(uacme.certificate(host).read_bytes())
     return kept
+
+
+def _chain(certificate_pem: Path) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(certificate_pem.read_bytes())
