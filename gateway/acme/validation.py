@@ -69,11 +69,14 @@ class Validations:
         }
         self._services.jobs.enqueue(unit, KIND, row.id, args, self._overdue_at(0, options))
 
-    def start(self, row: AuthorizationRow, options: AcmeOptions) -> None:
-        """Validate in a task of this worker; the answer and its job are committed."""
+    async def start(self, row: AuthorizationRow, options: AcmeOptions, wait_s: float) -> bool:
+        """Validate in a task of this worker; the answer and its job are committed. True if that is over
+        within so many seconds."""
         task = asyncio.create_task(self._validate(row, options), name=f"validate {row.id}")
         self._running[row.id] = task
         task.add_done_callback(lambda done: self._done(row.id, done))
+        done, _ = await asyncio.wait((task,), timeout=wait_s)
+        return bool(done)
 
     async def job(self, args: Mapping[str, object]) -> datetime | None:
         """One look by a job. Raises RetryLater and Conflict, on which the job is tried again."""

@@ -33,7 +33,7 @@ async def checking(tmp_path: Path, store: Store, clock: SetClock, dns: DnsServer
         tmp_path,
         store,
         clock,
-        acme_policies.acme_endpoint("default", caa_identities=["ca.example"]),
+        acme_policies.acme_endpoint("default", caa_identities=["ca.example"], caa_reuse="8h"),
         acme_policies.acme_policy("web-servers", "default", priority=10),
     )
     house.services.network = Network(NetworkSettings(resolvers=(dns.address,)))

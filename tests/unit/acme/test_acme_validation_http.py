@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -41,11 +42,13 @@ async def test_answered_challenge_is_validated_and_makes_its_authorization_valid
 ) -> None:
     """acme.md C73, C76, C80"""
     client, url, challenge = await http_challenge(looking)
-    responder.answer(challenge["token"], client.key)
+    page = responder.answer(challenge["token"], client.key, gate=threading.Event())
     answer = await client.post(challenge["url"], {})
     shown = document(answer)
     assert (answer.status, shown["status"]) == (200, "processing")
     assert (header(answer, "Link"), header(answer, "Retry-After")) == (f'<{url}>;rel="up"', "1")
+    assert page.gate is not None
+    page.gate.set()
     row = await settled(looking, client, url)
     assert row.status == VALID
     assert row.expires_at == looking.clock.now() + timedelta(days=30)
@@ -58,6 +61,17 @@ async def test_answered_challenge_is_validated_and_makes_its_authorization_valid
     final = document(await client.post(url))
     assert (final["status"], len(final["challenges"])) == ("valid", 1)
     assert "validated" in final["challenges"][0]
+
+
+async def test_answer_to_the_post_tells_the_result_where_it_is_there_at_once(
+    looking: House, responder: Http01Responder
+) -> None:
+    """acme.md C73: nobody has to ask again."""
+    client, _, challenge = await http_challenge(looking)
+    responder.answer(challenge["token"], client.key)
+    answer = await client.post(challenge["url"], {})
+    assert (answer.status, document(answer)["status"]) == (200, "valid")
+    assert header(answer, "Retry-After") is None
     order = document(await client.new_order(["a.test"]))
     assert order["status"] == "pending"  # of this order's own, another authorization
 
