@@ -14,6 +14,7 @@ from gateway.acme.jws import ParsedJws
 from gateway.acme.nonces import Nonces
 from gateway.acme.paths import PREFIX, endpoint_path
 from gateway.acme.resources import Resource, SignedBy
+from gateway.acme.self_signed import SelfSignedBound
 from gateway.acme.standing import check_standing, check_status
 from gateway.acme.tables import accounts as account_rows
 from gateway.acme.tables.accounts import AccountRow
@@ -28,6 +29,7 @@ class Authentication:
 
     def __init__(self, nonces: Nonces) -> None:
         self._nonces = nonces
+        self._self_signed = SelfSignedBound()
 
     async def authenticate(
         self, exchange: Exchange, resource: Resource, parts: tuple[str, ...]
@@ -52,7 +54,9 @@ class Authentication:
         key = parsed.jwk if account is None else jwk.account_key(account.jwk)
         assert key is not None
         verified = jws.verify_jws(parsed, key)
-        if account is not None:
+        if account is None:
+            self._self_signed.take(request.client_address)
+        else:
             request.log["account"] = account.id
         await self._nonces.redeem(verified.nonce)
         _check_url(exchange, verified.url)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -24,11 +25,13 @@ from gateway.store.reader import Reader
 from gateway.store.statement import driver_of
 
 _LONG_AGO = from_epoch_s(0)
-_MEMORY_TOKENS = 250_000  # of one generation; about 25 MB
+_MEMORY_TOKENS = 1_000_000  # about 100 MB, if it ever comes to that
 _GENERATION = timedelta(minutes=30)
 
 _FILE_TIMEOUT_S = 2.0
-_FILE_PRUNE_EVERY, _FILE_PRUNE_MOST = 500, 2000
+_FILE_PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02)  # the last one again and again
+_FILE_PRUNE_EVERY, _FILE_PRUNE_MOST = 100, 400
+_PRIMARY_CODE = 0xFF  # an extended result code of SQLite has its primary one in the lowest octet
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FILE_SCHEMA = (
     "PRAGMA journal_mode=WAL",
@@ -57,13 +60,14 @@ _PRUNE = (
 
 class MemoryOnce:
     """For a gateway of one process: two generations of tokens, the older one dropped when all of it has
-    expired. If it fills up before that, it is dropped all the same and ``since`` moves forward."""
+    expired. If the newer one holds half of ``most_tokens`` before that, the older one is dropped all the same
+    and ``since`` moves forward."""
 
     def __init__(
         self, clock: Clock, *, since: datetime | None = None, most_tokens: int = _MEMORY_TOKENS
     ) -> None:
         self._clock = clock
-        self._most_tokens = most_tokens
+        self._generation_tokens = max(1, most_tokens // 2)
         self._since = since or clock.now()
         self._current = _Generation(set(), clock.now() + _GENERATION)
         self._older = _Generation(set(), clock.now())
@@ -77,7 +81,7 @@ class MemoryOnce:
         if token in self._current.tokens or token in self._older.tokens:
             return False
         now = self._clock.now()
-        full = len(self._current.tokens) >= self._most_tokens
+        full = len(self._current.tokens) >= self._generation_tokens
         if full or (now >= self._current.full_at and self._older.until <= now):
             self._turn(now)
         self._current.tokens.add(token)
@@ -130,6 +134,8 @@ class FileOnce:
                 "INSERT OR IGNORE INTO epoch VALUES (1, ?)", (time.time_ns() // 1_000_000,)
             )
             (since_ms,) = self._connection.execute("SELECT since_ms FROM epoch").fetchone()
+            # From here on it runs in the event loop, where SQLite must not sleep until others have written.
+            self._connection.execute("PRAGMA busy_timeout=0")
         self._since = _from_ms(since_ms)
 
     @property
@@ -137,11 +143,15 @@ class FileOnce:
         return self._since
 
     async def redeem(self, token: bytes, until: datetime) -> bool:
-        """See ``frontend.OnceOnly``. Written in this thread: it takes less than handing it to another."""
+        """See ``frontend.OnceOnly``. Written in this thread: it takes less than handing it to another.
+
+        While another process writes, this one comes again a moment later, and the loop goes on meanwhile.
+        """
+        arguments = (token, to_epoch_s(until))
         with _file_errors():
-            done = self._connection.execute(
-                "INSERT OR IGNORE INTO used VALUES (?, ?)", (token, to_epoch_s(until))
-            )
+            done = self._if_free("INSERT OR IGNORE INTO used VALUES (?, ?)", arguments)
+            if done is None:
+                done = await self._when_free("INSERT OR IGNORE INTO used VALUES (?, ?)", arguments)
             self._until_prune -= 1
             if self._until_prune <= 0:
                 self._prune()
@@ -151,12 +161,32 @@ class FileOnce:
         """Close the file; the other processes go on with it."""
         self._connection.close()
 
+    def _if_free(self, statement: str, arguments: tuple[object, ...]) -> sqlite3.Cursor | None:
+        """Run it, or None if another process writes just now."""
+        try:
+            return self._connection.execute(statement, arguments)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+                raise
+            return None
+
+    async def _when_free(self, statement: str, arguments: tuple[object, ...]) -> sqlite3.Cursor:
+        deadline = time.monotonic() + _FILE_TIMEOUT_S
+        pauses = itertools.chain(_FILE_PAUSES_S, itertools.repeat(_FILE_PAUSES_S[-1]))
+        while time.monotonic() < deadline:
+            await asyncio.sleep(next(pauses))
+            done = self._if_free(statement, arguments)
+            if done is not None:
+                return done
+        raise sqlite3.OperationalError(f"locked for {_FILE_TIMEOUT_S} s")
+
     def _prune(self) -> None:
-        self._until_prune = _FILE_PRUNE_EVERY
-        self._connection.execute(
+        done = self._if_free(
             "DELETE FROM used WHERE token IN (SELECT token FROM used WHERE until < ? LIMIT ?)",
             (to_epoch_s(self._clock.now()), _FILE_PRUNE_MOST),
         )
+        if done is not None:  # else the next redemption tries it
+            self._until_prune = _FILE_PRUNE_EVERY
 
 
 class DatabaseOnce:

@@ -136,7 +136,7 @@ async def test_nonce_from_before_a_restart_is_refused() -> None:
 
 async def test_forged_nonce_uses_up_no_memory() -> None:
     """acme.md C38"""
-    worker = Worker(once_only=MemoryOnce(SystemClock(), most_tokens=1))
+    worker = Worker(once_only=MemoryOnce(SystemClock(), most_tokens=2))
     nonces = nonces_of(worker)
     for _ in range(10):
         await refusal(nonces, base64url.encode(b"x" * 34))

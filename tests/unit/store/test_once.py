@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -123,7 +124,7 @@ async def test_memory_keeps_what_has_not_expired_for_however_long() -> None:
 async def test_full_memory_forgets_the_oldest_and_says_so() -> None:
     """Bounded: what may be forgotten is refused for its age instead."""
     clock = SetClock()
-    memory = MemoryOnce(clock, most_tokens=10)
+    memory = MemoryOnce(clock, most_tokens=20)
     started, moments = memory.since, {}
     for _ in range(35):
         one = token()
@@ -135,6 +136,17 @@ async def test_full_memory_forgets_the_oldest_and_says_so() -> None:
         refused_for_age = given_out < memory.since
         assert refused_for_age or not await memory.redeem(one, clock.moment)
     assert sum(given_out >= memory.since for given_out in moments.values()) >= 10
+
+
+async def test_memory_holds_a_million_of_a_flood_before_anything_is_forgotten() -> None:
+    """acme.md B1, C29: a flood of good messages must not make everybody's nonces too old."""
+    clock = SetClock()
+    memory = MemoryOnce(clock)
+    started, until = memory.since, clock.moment + timedelta(hours=1)
+    for number in range(500_001):
+        assert await memory.redeem(number.to_bytes(18, "big"), until)
+    assert memory.since == started
+    assert not await memory.redeem((0).to_bytes(18, "big"), until)
 
 
 def _redeem_all(directory: str, tokens: Sequence[bytes], results: Any) -> None:
@@ -193,6 +205,50 @@ async def test_file_forgets_what_has_expired(tmp_path: Path) -> None:
         await memory.redeem(token(), past)
     assert rows(f"sqlite:///{path}", "SELECT count(*) FROM used")[0][0] < 200
     assert path.stat().st_mode & 0o777 == 0o600
+    await memory.aclose()
+
+
+async def test_file_that_another_process_writes_does_not_stop_the_loop(tmp_path: Path) -> None:
+    """acme.md B1: only the running loop can give the lock back here, so who blocks it fails."""
+    memory, (path,) = FileOnce(tmp_path, CLOCK), tmp_path.glob("once-*.sqlite")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    asyncio.get_running_loop().call_later(0.1, other.execute, "ROLLBACK")
+    one = token()
+    answers = await asyncio.gather(*(memory.redeem(one, in_an_hour()) for _ in range(20)))
+    assert answers.count(True) == 1
+    other.close()
+    await memory.aclose()
+
+
+async def test_file_that_stays_locked_is_told_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, (path,) = FileOnce(tmp_path, CLOCK), tmp_path.glob("once-*.sqlite")
+    monkeypatch.setattr(once, "_FILE_TIMEOUT_S", 0.1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await memory.redeem(token(), in_an_hour())
+    other.execute("ROLLBACK")
+    assert await memory.redeem(token(), in_an_hour())
+    other.close()
+    await memory.aclose()
+
+
+async def test_pruning_waits_for_another_process_without_losing_a_redemption(tmp_path: Path) -> None:
+    """What was redeemed is answered so, whether the expired ones can be deleted just now or not."""
+    memory, (path,) = FileOnce(tmp_path, CLOCK), tmp_path.glob("once-*.sqlite")
+    assert await memory.redeem(token(), CLOCK.now() - timedelta(seconds=5))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    memory._until_prune = 0
+    memory._prune()
+    assert memory._until_prune == 0
+    other.execute("ROLLBACK")
+    assert await memory.redeem(token(), in_an_hour())
+    assert rows(f"sqlite:///{path}", "SELECT count(*) FROM used")[0][0] == 1
+    other.close()
     await memory.aclose()
 
 
