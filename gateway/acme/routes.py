@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -24,6 +25,8 @@ from gateway.model.reasons import Reason, ReasonCode
 LOG = logging.getLogger(__name__)
 
 _MAX_SHOWN = 64
+# What no path of a resource holds. A path with dots, empty segments or escaped separators comes as received.
+_NO_PATH = re.compile(r"//|/\.\.?(?:/|$)|%|\\").search
 _NO_STORE = (("Cache-Control", "no-store"),)
 _CORS = (
     ("Access-Control-Allow-Origin", "*"),
@@ -52,6 +55,8 @@ class AcmeRoutes:
         request.log.update(protocol=ACME, endpoint=endpoint[:_MAX_SHOWN], message=word[:_MAX_SHOWN])
         view = self._services.endpoint(ACME, endpoint)
         resource, word = _resource(self._resources, word, parts)
+        if _NO_PATH(request.path):
+            resource = None
         exchange = Exchange(
             self._services,
             request,

@@ -41,6 +41,8 @@ _UNUSUAL_PATH = re.compile(rb"//|/\.\.?(?:/|$)|%|\\")
 _AMBIGUOUS_ESCAPE = re.compile(rb"%(?:2f|5c|00|2e)", re.IGNORECASE)
 # OCSP by GET carries base64, with slashes, in its path (RFC 6960 appendix A.1).
 _BASE64_TAIL_SERVICES = frozenset(("ocsp",))
+# Their front end refuses an ambiguous path itself, in its protocol's words; it gets such a path as received.
+_OWN_REFUSAL_SERVICES = frozenset(("acme",))
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _PLAIN_HEADERS = frozenset((b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"user-agent"))
 _NOTABLE_HEADERS = CERTIFICATE_HEADERS | _PLAIN_HEADERS
@@ -188,8 +190,17 @@ class Edge:
                 return
         unescaped = raw.replace(b"%", b"")
         if _AMBIGUOUS_ESCAPE.search(raw) or "\ufffd" in text or _UNUSUAL_PATH.search(unescaped):
+            if self._refuses_by_itself(raw):
+                request.path = raw.decode("latin-1")
+                return
             raise NotFound("the path holds '..', '//' or an escaped separator, and no such path exists here")
         request.path = text
+
+    def _refuses_by_itself(self, raw: bytes) -> bool:
+        for prefix, route in self._prefixes:  # the longest one that fits decides, as for every path
+            if raw.startswith(prefix.encode()):
+                return route.service in _OWN_REFUSAL_SERVICES
+        return False
 
     def _app_service(self, request: HttpRequest) -> str:
         if request.path in OPEN_PATHS:

@@ -157,6 +157,29 @@ def test_unknown_path_is_not_found(lab: Lab, path: str) -> None:
     client.post_body(url, client.registered().body(url, {})).refused(404, "malformed")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/acme//directory",
+        "/acme/./directory",
+        "/acme/../acme/directory",
+        "/acme/order/%2e%2e/directory",
+        "/acme/order%2Fx",
+        "/acme/cert/a%5Cb",
+        "/acme/%00",
+        "/acme/%ff/directory",
+    ],
+)
+def test_ambiguous_path_is_a_malformed_problem_with_a_nonce(lab: Lab, path: str) -> None:
+    """acme.md C10, C29: not a bare 404 of the HTTP edge, from which no client can go on."""
+    client = lab.client().registered()
+    url = lab.gateway.quickstart["https"] + path
+    client.get(url).refused(404, "malformed")
+    answer = client.post_body(url, client.body(url, {}))
+    answer.refused(404, "malformed")
+    assert answer.header("Replay-Nonce")
+
+
 def test_reserved_word_is_never_taken_for_an_endpoint(lab: Lab) -> None:
     """acme.md C10: ``/acme/order/directory`` is an order of the default endpoint, if anything."""
     answer = lab.client().get(f"{lab.gateway.quickstart['https']}/acme/order/directory")

@@ -43,6 +43,12 @@ UNKNOWN = (
     "/acme/order/x/y",
     "/acme/cert/x/1/2",
     "/acme/missing/directory",
+    "/acme//directory",
+    "/acme/./directory",
+    "/acme/order/..",
+    "/acme/cert/%2e%2e",
+    "/acme/order/a%2fb",
+    "/acme/order/a\\b",
     "/acme/a\r\nb/directory",
 )
 

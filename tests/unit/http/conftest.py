@@ -184,6 +184,8 @@ def _routes(requests: list[HttpRequest], gate: asyncio.Event, handler: Handler |
         PathRoute("/broken", "test", broken),
         PathRoute("/.well-known/est/", "est", echo),
         PathRoute("/ocsp/", "ocsp", echo),
+        PathRoute("/acme/", "acme", echo),
+        PathRoute("/acme/tree/", "test", echo),
     )
 
 

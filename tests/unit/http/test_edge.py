@@ -45,12 +45,34 @@ def records(up: Running) -> list[dict[str, Any]]:
         "/tree/%5cx",
         "/tree/%00",
         "/tree/.",
+        "/tree/../acme/directory",
+        "//acme/directory",
+        "/acme/tree//x",
     ],
 )
 async def test_ambiguous_path_is_404(path: str) -> None:
     async with running() as up:
         answer = await exchange(up.port, get(path))
     assert answer.startswith(b"HTTP/1.1 404 ")
+    assert not up.requests
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/acme//directory", "/acme/./x", "/acme/../echo", "/acme/..%2Fecho", "/acme/%2e%2e/echo", "/acme/%FF"],
+)
+async def test_ambiguous_path_below_acme_goes_to_its_front_end_as_it_was_received(path: str) -> None:
+    """acme.md C10: the front end has a problem document and a nonce for it; no other handler ever sees it."""
+    async with running(serves=frozenset(("acme", "test"))) as up:
+        answer = await exchange(up.port, get(path))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert [request.path for request in up.requests] == [path]
+
+
+async def test_ambiguous_path_below_acme_is_refused_where_acme_is_not_served() -> None:
+    async with running(serves=frozenset(("test",))) as up:
+        answer = await exchange(up.port, get("/acme/../echo"))
+    assert answer.startswith(b"HTTP/1.1 403 ")
     assert not up.requests
 
 
