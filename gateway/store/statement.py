@@ -64,12 +64,16 @@ class Statement:
 
     def bind(self, values: Mapping[str, Column]) -> Values:
         """Order named values. Raises TypeError unless the names are exactly those of the statement."""
-        if len(values) != len(self.names) or not values.keys() >= set(self.names):
-            raise TypeError(f"wanted {sorted(self.names)}, got {sorted(values)}")
-        if self._pick is None:
-            return ()
-        picked = self._pick(values)
-        return picked if len(self.names) > 1 else (picked,)
+        if len(values) == len(self.names):
+            if self._pick is None:
+                return ()
+            try:
+                picked = self._pick(values)  # as many names, and every one of ours among them
+            except KeyError:
+                pass
+            else:
+                return picked if len(self.names) > 1 else (picked,)
+        raise TypeError(f"wanted {sorted(self.names)}, got {sorted(values)}")
 
     def sql(self, dialect_name: str) -> tuple[str, Callable[[Values], Any] | None]:
         """The text for one database, and what brings ``bind``'s values into its order (None: no need)."""
