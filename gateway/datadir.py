@@ -5,6 +5,7 @@
       keys/           0700; passphrase: opens the private keys, 0600
       policies/       copied from the packaged defaults at the first start; people edit them
       policies.active.json  the policies that decide, 0600: what was good at the start or the last SIGHUP
+      instance        names this data directory among all that share one database; never copied
       ports.json      what port 0 picked, kept for later starts
       metrics/        files of the multiprocess metrics, emptied at start
       lock            held while a supervisor runs
@@ -37,6 +38,7 @@ from gateway.durable_file import sync_directory, write_durably
 from gateway.errors import ConfigurationError, SecretUnavailable
 
 SERVER_KEY_BYTES = 64
+_INSTANCE_BYTES = 16
 DERIVED_KEY_BYTES = 32
 MAX_SECRET_FILE_BYTES = 64 * 1024
 _LOCK_WAIT_S = 3.0  # workers of a killed supervisor need a moment to die and let go of the lock
@@ -70,6 +72,10 @@ class DataDirectory:
         return self.path / "policies.active.json"
 
     @property
+    def instance_file(self) -> Path:
+        return self.path / "instance"
+
+    @property
     def ports_file(self) -> Path:
         return self.path / "ports.json"
 
@@ -95,6 +101,13 @@ class DataDirectory:
             )
         return key
 
+    def instance(self) -> str:
+        """The name of this data directory: like that of no other, also on hosts of equal name and paths.
+
+        Raises SecretUnavailable.
+        """
+        return _read_private(self.instance_file).decode("ascii", "replace").strip()
+
 
 def prepare(path: Path) -> DataDirectory:
     """Create what is missing under ``path`` and check the modes of what exists. Repeatable.
@@ -109,6 +122,8 @@ def prepare(path: Path) -> DataDirectory:
         _private_directory(data.metrics)
         if not data.server_key_file.exists():
             write_durably(data.server_key_file, secrets.token_bytes(SERVER_KEY_BYTES))
+        if not data.instance_file.exists():
+            write_durably(data.instance_file, f"{secrets.token_hex(_INSTANCE_BYTES)}\n".encode())
         if not data.passphrase_file.exists():
             write_durably(data.passphrase_file, base64.b64encode(secrets.token_bytes(32)) + b"\n")
         if not data.policies.exists():

@@ -48,6 +48,7 @@ from gateway.outbound.network import Network
 from gateway.plugins import Plugins
 from gateway.store import leases
 from gateway.store.once import Once, open_once
+from gateway.store.retention import JobRetention
 from gateway.store.store import Store
 
 LOG = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ class Worker:
         self._policies = PolicyReload(files, opener, self._store, self._clock, policies)
         self._bundle, self._backends = self._policies.bundle, self._policies.backends
         self._tls = TlsIdentity(config, data)
+        self._instance = data.instance()
+        self._job_retention = JobRetention(self._store)
         self._background = Background()
         self._stop = asyncio.Event()
 
@@ -151,8 +154,9 @@ class Worker:
 
     def _start_background(self, enrolments: EnrolmentService, front_ends: MountedFrontEnds) -> None:
         work = EnrolmentJobs(self._store, enrolments.settlement, self._backends, self._clock)
-        handlers = work.handlers() | front_ends.handlers()
-        runner = JobRunner(self._store, handlers, self._clock, sweep=work.sweep)
+        runner = JobRunner(
+            self._store, work.handlers(), self._clock, guests=front_ends.handlers(), sweep=work.sweep
+        )
         self._background.until("jobs", self._stop, lambda: runner.run(self._stop))
         self._background.forever("policies", self._policies.run)
         self._background.forever("gauges", self._gauges)
@@ -193,7 +197,7 @@ class Worker:
             network=Network(network_settings(self._config, self._addresses)),
             clock=self._clock,
             server_key=server_key,
-            worker=f"{os.uname().nodename}:{self._data.path}:{self._slot}",
+            worker=f"{self._instance}:{self._slot}",
         )
 
     def _routes(self, front_ends: MountedFrontEnds) -> tuple[PathRoute, ...]:
@@ -206,6 +210,7 @@ class Worker:
         now = self._clock.now()
         if await leases.acquire(self._store.recorder, HOUSE_LEASE, self._owner, now, now + LEASE):
             await front_ends.keep_house()
+            await self._job_retention.prune(now)
 
     async def _gauges(self) -> None:
         try:
@@ -221,14 +226,14 @@ class Worker:
 
     @property
     def _owner(self) -> str:
-        return f"{os.uname().nodename}:{os.getpid()}"
+        return f"{self._instance}:{os.getpid()}"
 
     async def _renew_tls(self) -> None:
         """Renew the listeners' own certificate when it is due; one worker of one gateway does it."""
         if not self._tls.due(self._clock):
             return
         now = self._clock.now()
-        name = f"{TLS_LEASE}:{self._data.path}"
+        name = f"{TLS_LEASE}:{self._instance}"
         if await leases.acquire(self._store.recorder, name, self._owner, now, now + LEASE) and self._tls.due(
             self._clock
         ):

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+
+from sqlalchemy import Connection
 
 from gateway.clock import Clock
 from gateway.errors import Conflict, GatewayError, RetryLater
@@ -22,6 +24,7 @@ LEASE_S = 90
 DEADLINE_S = LEASE_S - 10  # a job ends before anybody else may take it
 LEAST_WAIT = timedelta(seconds=1)
 AT_ONCE = 32
+GUEST_AT_ONCE = AT_ONCE // 2
 SWEEP_S = 60.0
 
 # A handler gives None when the job is done, or the time to run it again.
@@ -29,27 +32,51 @@ Handler = Callable[[Job], Awaitable[datetime | None]]
 Sweep = Callable[[], Awaitable[None]]
 
 
+@dataclass(slots=True)
+class _Group:
+    """Kinds of jobs with places of their own, so that however many of them wait, others run."""
+
+    kinds: tuple[str, ...]
+    places: int
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def room(self) -> int:
+        return self.places - len(self.running)
+
+
 class JobRunner:
     """Looks for due jobs once a second, or at once after ``wake``; a slow job holds up no other one."""
 
     def __init__(
-        self, store: Store, handlers: Mapping[str, Handler], clock: Clock, *, sweep: Sweep | None = None
+        self,
+        store: Store,
+        handlers: Mapping[str, Handler],
+        clock: Clock,
+        *,
+        guests: Mapping[str, Handler] | None = None,
+        sweep: Sweep | None = None,
     ) -> None:
-        """``sweep`` is called at the start and once a minute: it queues what was left without a job."""
+        """``guests`` are handlers of front ends: each kind has places apart from all others, and what runs of
+        it at the end is put back for another worker. ``sweep`` is called at the start and once a minute: it
+        queues what was left without a job.
+        """
         self._store = store
-        self._handlers = dict(handlers)
+        self._handlers = {**handlers, **(guests or {})}
+        self._own = _Group(tuple(handlers), AT_ONCE)
+        self._guests = tuple(_Group((kind,), GUEST_AT_ONCE) for kind in guests or {})
+        self._interruptible: set[asyncio.Task[None]] = set()
         self._clock = clock
         self._sweep = sweep
         self._swept_at = float("-inf")
         self._owner = f"worker-{secrets.token_hex(8)}"
         self._wake = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
         self._wake.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until ``stop`` is set; running jobs are finished first."""
+        """Work until ``stop`` is set; running jobs are finished first, those of guests given up."""
         stopping = asyncio.ensure_future(stop.wait())
         try:
             while not stop.is_set():
@@ -66,7 +93,14 @@ class JobRunner:
                 waking.cancel()
         finally:
             stopping.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        for task in self._interruptible:
+            task.cancel()
+        running = [task for group in self._groups for task in group.running]
+        await asyncio.gather(*running, return_exceptions=True)
+
+    @property
+    def _groups(self) -> tuple[_Group, ...]:
+        return self._own, *self._guests
 
     async def _swept(self) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -77,24 +111,34 @@ class JobRunner:
 
     async def _claim(self) -> None:
         """Begin as many due jobs as there is room for."""
-        kinds, now = tuple(self._handlers), self._clock.now()
-        room = AT_ONCE - len(self._running)
+        now = self._clock.now()
+        open_groups = [group for group in self._groups if group.kinds and group.room > 0]
+
+        def due(connection: Connection) -> list[_Group]:
+            return [group for group in open_groups if jobs.due(connection, group.kinds, now)]
+
         # A read first: an idle gateway must not take the write lock every second.
-        if room <= 0 or not await self._store.reader.read(partial(jobs.due, kinds=kinds, now=now)):
-            return
-        for job in await jobs.claim(
-            self._store.recorder, kinds, self._owner, now, lease_s=LEASE_S, limit=room
-        ):
-            task = asyncio.create_task(self._do(job), name=f"job {job.kind} {job.dedup_key}")
-            self._running.add(task)
-            task.add_done_callback(self._done)
+        for group in await self._store.reader.read(due) if open_groups else ():
+            claimed = await jobs.claim(
+                self._store.recorder, group.kinds, self._owner, now, lease_s=LEASE_S, limit=group.room
+            )
+            for job in claimed:
+                self._begin(job, group)
+
+    def _begin(self, job: Job, group: _Group) -> None:
+        task = asyncio.create_task(self._do(job), name=f"job {job.kind} {job.dedup_key}")
+        group.running.add(task)
+        task.add_done_callback(group.running.discard)
+        if group is not self._own:
+            self._interruptible.add(task)
+            task.add_done_callback(self._interruptible.discard)
+        task.add_done_callback(self._done)
 
     def _ahead(self, at: datetime) -> datetime:
         """Not before a second from now: a CA that always says "at once" must not keep a worker busy."""
         return max(at, self._clock.now() + LEAST_WAIT)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _done(self, _task: asyncio.Task[None]) -> None:
         self._wake.set()
 
     async def _do(self, job: Job) -> None:
@@ -102,6 +146,9 @@ class JobRunner:
         try:
             async with asyncio.timeout(DEADLINE_S):
                 again_at = await self._handlers[job.kind](job)
+        except asyncio.CancelledError:
+            # By ``run``, at its end; the handler was written to run twice.
+            jobs.put_back(unit, job, self._clock.now())
         except RetryLater as error:
             # The database or a CA is away: that is no fault of the job, however long it lasts.
             LOG.warning("job.waits %s %s: %s", job.kind, job.dedup_key, error.detail or error)
@@ -118,6 +165,7 @@ class JobRunner:
                 jobs.finish(unit, job)
             else:
                 jobs.put_back(unit, job, self._ahead(again_at))
+        self._interruptible.discard(asyncio.current_task())
         try:
             await self._store.recorder.commit(unit)
         except GatewayError as error:  # the lease runs out, and the job is claimed anew

@@ -83,6 +83,7 @@ _TEREDO = IPv6Network("2001::/32")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _UNICAST = IPv6Network("2000::/3")
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
+_SITE_BITS = 64
 _MAX_REMEMBERED = 4096
 
 
@@ -102,6 +103,17 @@ def connectable(address: Address) -> Address:
     """The address to hand to the kernel: an IPv4-mapped one is the IPv4 address itself."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def target_of(address: Address) -> Address | IPv6Network:
+    """What is one target, however many addresses it has: an IPv4 address, or the /64 that one host may own.
+
+    An address that only carries another one is the same target as that one.
+    """
+    *_, last = _parts(address)
+    if isinstance(last, IPv4Address):
+        return last
+    return IPv6Network((int(last) >> _SITE_BITS << _SITE_BITS, 128 - _SITE_BITS))
 
 
 _ORDER = (Scope.GLOBAL, Scope.PRIVATE, Scope.LOOPBACK, Scope.NEVER)

@@ -1,5 +1,8 @@
 """TCP connections to addresses that were checked, with a deadline; TLS over them without verification.
 
+Whoever owns a DNS zone can give one victim's address to any number of names: so many connections to one
+address are open at once, whatever name led there, also by a redirect.
+
 Sockets are driven through the loop's own ``sock_*`` calls: nothing is left behind when a look is given up.
 """
 
@@ -10,14 +13,25 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from ipaddress import IPv6Address
 
-from gateway.outbound.addresses import Address, NetworkRange, connectable, permitted, scope_of
-from gateway.outbound.faults import ConnectFault, ForbiddenAddress, TlsFault, shown
+from gateway.outbound.addresses import (
+    Address,
+    NetworkRange,
+    connectable,
+    permitted,
+    scope_of,
+    target_of,
+)
+from gateway.outbound.faults import ConnectFault, ForbiddenAddress, TargetBusy, TlsFault, shown
+from gateway.outbound.rooms import Rooms
 
 _MAX_ADDRESSES = 4
 _MAX_CONNECT_S = 5.0
+_MAX_TURN_S = 5.0
+_BUSY_RETRY_S = 20
 _READ_BYTES = 16 * 1024
 # A handshake that needs more than this is meant to harm.
 _MAX_HANDSHAKE_BYTES = 256 * 1024
@@ -26,11 +40,15 @@ _MAX_HANDSHAKE_BYTES = 256 * 1024
 class Channel:
     """A connection. Its methods raise ConnectFault; ``deadline`` is in the loop's time."""
 
-    def __init__(self, sock: socket.socket, address: Address, port: int, deadline: float) -> None:
+    def __init__(
+        self, sock: socket.socket, address: Address, port: int, deadline: float, leave: Callable[[], None]
+    ) -> None:
+        """``leave`` is called once, when the connection is closed."""
         self.address = address
         self.port = port
         self._sock = sock
         self._deadline = deadline
+        self._leave: Callable[[], None] | None = leave
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -63,6 +81,9 @@ class Channel:
 
     def close(self) -> None:
         self._sock.close()
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave()
 
     def _late(self) -> ConnectFault:
         return ConnectFault(f"{self.peer} did not answer in time", passing=True)
@@ -149,28 +170,42 @@ async def connect(
     *,
     allowed: Iterable[NetworkRange],
     allow_loopback: bool,
+    targets: Rooms,
     deadline: float,
 ) -> Channel:
     """Connect to the first of these addresses that may be and can be connected to, IPv6 ones first.
 
-    Raises ForbiddenAddress if none may be, ConnectFault if none answers.
+    ``targets`` bounds the connections to each. Raises ForbiddenAddress if none may be connected to,
+    ConnectFault if none answers, TargetBusy if none does and one could not be asked.
     """
     ranges = tuple(allowed)
     good = [one for one in addresses if permitted(one, ranges, allow_loopback=allow_loopback)]
     if not good:
         raise ForbiddenAddress(_forbidden(addresses))
-    targets = _chosen([connectable(one) for one in good])
+    chosen = _chosen([connectable(one) for one in good])
     loop = asyncio.get_running_loop()
     faults: list[str] = []
-    for place, address in enumerate(targets):
+    busy: Address | None = None
+    for place, address in enumerate(chosen):
         left_s = deadline - loop.time()
-        share_s = min(left_s / (len(targets) - place), _MAX_CONNECT_S) if place + 1 < len(targets) else left_s
+        share_s = min(left_s / (len(chosen) - place), _MAX_CONNECT_S) if place + 1 < len(chosen) else left_s
+        ends_at, target = loop.time() + share_s, target_of(address)
+        if not await targets.enter(target, min(ends_at, loop.time() + _MAX_TURN_S)):
+            busy = address
+            continue
+        leave = partial(targets.leave, target)
         try:
-            sock = await _open(address, port, loop.time() + share_s)
+            sock = await _open(address, port, ends_at)
         except OSError as error:
+            leave()
             faults.append(f"{peer_text(address, port)}: {_words(error)}")
+        except BaseException:
+            leave()
+            raise
         else:
-            return Channel(sock, address, port, deadline)
+            return Channel(sock, address, port, deadline, leave)
+    if busy is not None:
+        raise TargetBusy(f"too many looks are under way at {busy}", retry_after_s=_BUSY_RETRY_S)
     raise ConnectFault("no connection to " + ", ".join(faults), passing=True)
 
 

@@ -6,11 +6,12 @@ OutboundFault        ``passing``: whether a later look may go better
   ConnectFault       no connection, or it broke or took too long
   TlsFault           no TLS session as it was asked for
   HttpFault          what came back is no HTTP, or leads to where it must not
+TargetBusy           nothing was looked at: too much is under way at that address already
 """
 
 from __future__ import annotations
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RetryLater
 from gateway.model.reasons import ReasonCode
 
 # Some clients put what a server says into a shell (acme.md E12).
@@ -57,3 +58,7 @@ class TlsFault(OutboundFault):
 class HttpFault(OutboundFault):
     def __init__(self, public_text: str, *, passing: bool = False) -> None:
         super().__init__(public_text, passing=passing)
+
+
+class TargetBusy(RetryLater):
+    """No fault of the target's: we would harm it."""

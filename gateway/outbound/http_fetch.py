@@ -18,6 +18,7 @@ from gateway.outbound.addresses import NetworkRange
 from gateway.outbound.connect import Channel, TlsChannel, connect
 from gateway.outbound.faults import HttpFault, shown
 from gateway.outbound.resolver import Host, Resolver
+from gateway.outbound.rooms import Rooms
 from gateway.outbound.settings import NetworkSettings
 from gateway.outbound.tls_probe import unverified_context
 
@@ -90,6 +91,7 @@ class _Answer:
 async def fetch(
     settings: NetworkSettings,
     resolver: Resolver,
+    targets: Rooms,
     url: str,
     *,
     allowed: Sequence[NetworkRange],
@@ -97,7 +99,8 @@ async def fetch(
 ) -> Fetched:
     """GET a URL, following redirects, all within ``timeout_s``.
 
-    Raises NameFault, ForbiddenAddress, ConnectFault, TlsFault, HttpFault; a redirect's faults name its URL.
+    Raises NameFault, ForbiddenAddress, ConnectFault, TlsFault, HttpFault; a redirect's faults name its
+    URL. TargetBusy if one of the targets has enough to do with us already.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
     target = target_of(url)
@@ -110,6 +113,7 @@ async def fetch(
             port,
             allowed=allowed,
             allow_loopback=settings.allow_loopback,
+            targets=targets,
             deadline=deadline,
         )
         try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gateway.outbound.addresses import NetworkRange
 from gateway.outbound.http_fetch import Fetched, fetch
 from gateway.outbound.resolver import Resolver
+from gateway.outbound.rooms import Rooms
 from gateway.outbound.settings import NetworkSettings
 from gateway.outbound.tls_probe import Probed, probe
 
@@ -16,17 +17,21 @@ __all__ = ["Network", "NetworkSettings"]
 class Network:
     """Resolver, fetcher and TLS probe over one set of settings. Faults are ``gateway.outbound.faults``."""
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, settings: NetworkSettings, *, per_target: int = 8) -> None:
+        """``per_target``: connections that are open at once to one IPv4 address or IPv6 /64."""
         self.settings = settings
         self.resolver = Resolver(settings)
+        self._targets = Rooms(per_target)
 
     async def fetch(self, url: str, *, allowed: Sequence[NetworkRange], timeout_s: float) -> Fetched:
         """GET an http or https URL, following redirects; certificates are not verified.
 
         ``allowed``: private networks that it may lead into. Raises NameFault, ForbiddenAddress, ConnectFault,
-        TlsFault, HttpFault.
+        TlsFault, HttpFault, TargetBusy.
         """
-        return await fetch(self.settings, self.resolver, url, allowed=allowed, timeout_s=timeout_s)
+        return await fetch(
+            self.settings, self.resolver, self._targets, url, allowed=allowed, timeout_s=timeout_s
+        )
 
     async def probe_tls(
         self,
@@ -41,6 +46,7 @@ class Network:
         return await probe(
             self.settings,
             self.resolver,
+            self._targets,
             host,
             server_name=server_name,
             protocol=protocol,

@@ -24,6 +24,7 @@ import dns.rdatatype
 from gateway.outbound.addresses import Address
 from gateway.outbound.dns_exchange import ask, question
 from gateway.outbound.faults import NameFault, shown
+from gateway.outbound.rooms import Rooms
 from gateway.outbound.settings import NetworkSettings
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
@@ -34,6 +35,7 @@ _MAX_ALIASES = 10
 _MAX_QUESTIONS = 8
 _MAX_RECORDS = 64
 _CAA_AT_ONCE = 8
+_MAX_CLIMBS = 32
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
 # Every browser takes a name that ends so for an IPv4 address in some odd spelling.
 _NUMBER_LIKE = re.compile(r"(?:[0-9]+|0[xX][0-9A-Fa-f]*)")
@@ -88,6 +90,7 @@ class Resolver:
     def __init__(self, settings: NetworkSettings) -> None:
         self._settings = settings
         self._local = tuple(f".{one.lower().strip('.')}" for one in settings.loopback_suffixes)
+        self._climbs = Rooms(_MAX_CLIMBS)
         self._system: tuple[object, tuple[tuple[str, int], ...]] = (None, ())
 
     async def host(self, host: str, deadline: float) -> Host:
@@ -116,7 +119,20 @@ class Resolver:
         return Found(found.owner, found.server, found.authenticated, records)
 
     async def caa(self, name: str, deadline: float) -> CaaSet:
-        """The records that are relevant for a name: its own, else its parent's, and so on (RFC 8659 3)."""
+        """The records that are relevant for a name: its own, else its parent's, and so on (RFC 8659 3).
+
+        So many names at once: an order may have a hundred, and each has many labels.
+        """
+        if not await self._climbs.enter("", deadline):
+            raise NameFault(
+                f"too many CAA look-ups are under way for one of {shown(name, 260)}", passing=True
+            )
+        try:
+            return await self._climbed(name, deadline)
+        finally:
+            self._climbs.leave("")
+
+    async def _climbed(self, name: str, deadline: float) -> CaaSet:
         labels = name.split(".")
         names = [".".join(labels[start:]) for start in range(len(labels))]
         for start in range(0, len(names), _CAA_AT_ONCE):

@@ -11,6 +11,7 @@ from functools import lru_cache
 from gateway.outbound.addresses import NetworkRange
 from gateway.outbound.connect import TlsChannel, connect
 from gateway.outbound.resolver import Resolver
+from gateway.outbound.rooms import Rooms
 from gateway.outbound.settings import NetworkSettings
 
 
@@ -22,7 +23,6 @@ class Probed:
     protocol: str | None
     tls_version: str
     peer: str
-    owner: str
     server: str
 
 
@@ -42,6 +42,7 @@ def unverified_context(protocol: str | None = None) -> ssl.SSLContext:
 async def probe(
     settings: NetworkSettings,
     resolver: Resolver,
+    targets: Rooms,
     host: str,
     *,
     server_name: str,
@@ -51,7 +52,7 @@ async def probe(
 ) -> Probed:
     """Shake hands on the TLS port with ``server_name`` as SNI and ``protocol`` alone as ALPN.
 
-    No application data is sent. Raises NameFault, ForbiddenAddress, ConnectFault, TlsFault.
+    No application data is sent. Raises NameFault, ForbiddenAddress, ConnectFault, TlsFault, TargetBusy.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
     found = await resolver.host(host, deadline)
@@ -60,6 +61,7 @@ async def probe(
         settings.tls_port,
         allowed=allowed,
         allow_loopback=settings.allow_loopback,
+        targets=targets,
         deadline=deadline,
     )
     try:
@@ -70,7 +72,6 @@ async def probe(
             protocol=session.tls.selected_alpn_protocol(),
             tls_version=session.tls.version() or "",
             peer=channel.peer,
-            owner=found.owner,
             server=found.server,
         )
     finally:

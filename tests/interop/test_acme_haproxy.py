@@ -31,7 +31,7 @@ from tests.support.openssl import Judge
 pytestmark = pytest.mark.interop
 
 # What one host keeps for itself, as in tests/protocol/est/test_shared.py.
-_OWN = shutil.ignore_patterns("ports.json", "lock", "quickstart.json", "metrics", "tls")
+_OWN = shutil.ignore_patterns("instance", "ports.json", "lock", "quickstart.json", "metrics", "tls")
 CLIENTS = 4
 RUNS_OF_EACH = 25
 

@@ -18,7 +18,7 @@ from tests.support.acme_lab import Lab, new_name, running_lab
 from tests.support.acme_signing import b64u
 
 # What one host keeps for itself; keys, server key and policies are the same on all (docs/operations.md).
-_OWN = shutil.ignore_patterns("ports.json", "lock", "quickstart.json", "metrics", "tls")
+_OWN = shutil.ignore_patterns("instance", "ports.json", "lock", "quickstart.json", "metrics", "tls")
 PUBLIC = "https://pair.test"
 
 

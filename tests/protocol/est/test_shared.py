@@ -21,7 +21,7 @@ from tests.support.est_client import Answer, EstClient
 from tests.support.gateway import Gateway
 
 # What one host keeps for itself; keys, server key and policies are the same on all (docs/operations.md).
-_OWN = shutil.ignore_patterns("ports.json", "lock", "quickstart.json", "metrics", "tls")
+_OWN = shutil.ignore_patterns("instance", "ports.json", "lock", "quickstart.json", "metrics", "tls")
 
 
 def _documents() -> list[policies.Document]:

@@ -53,6 +53,13 @@ def test_second_start_keeps_every_byte(data: DataDirectory) -> None:
     assert {file: file.read_bytes() for file in data.path.rglob("*") if file.is_file()} == before
 
 
+def test_directories_are_told_apart_and_keep_their_names(data: DataDirectory, tmp_path: Path) -> None:
+    """acme.md E13: workers of two containers with equal paths and host names are not the same"""
+    other = prepare(tmp_path / "other")
+    assert len({data.instance(), other.instance(), ""}) == 3
+    assert prepare(data.path).instance() == data.instance()
+
+
 def test_default_policies_are_copied_whole(data: DataDirectory) -> None:
     packaged = {file.name for file in packaged_policies().iterdir() if file.suffix in {".yaml", ".json"}}
     assert {file.name for file in data.policies.iterdir()} == packaged

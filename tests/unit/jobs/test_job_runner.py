@@ -197,3 +197,56 @@ async def test_sweep_runs_at_the_start_and_its_fault_stops_nothing(store: Store,
     stop.set()
     await task
     assert sweeps == 1
+
+
+async def test_jobs_of_a_front_end_leave_places_for_all_others(store: Store, clock: SetClock) -> None:
+    """acme.md E11: a hundred validations of tarpits hold up no certificate, nor another front end"""
+    hanging = 0
+
+    async def hang(job: Job) -> None:
+        nonlocal hanging
+        hanging += 1
+        await asyncio.Event().wait()
+
+    async def work(job: Job) -> None:
+        return None
+
+    await queue(store, clock, *(f"h{number}" for number in range(100)), kind="hang")
+    stop = asyncio.Event()
+    runner = JobRunner(store, {"work": work}, clock, guests={"hang": hang, "other": work})
+    task = asyncio.create_task(runner.run(stop))
+    await until(lambda: hanging == runner_module.AT_ONCE // 2)
+    for kind in ("work", "other"):
+        await queue(store, clock, kind, kind=kind)
+        runner.wake()
+        await until(lambda kind=kind: found(store)[kind].state == "done")  # type: ignore[misc]  # a default
+    assert hanging == runner_module.AT_ONCE // 2
+    stop.set()
+    await task
+
+
+async def test_jobs_of_front_ends_are_put_back_at_the_stop_and_others_finished(
+    store: Store, clock: SetClock
+) -> None:
+    """acme.md E13: a tarpit does not hold up the shutdown, and another worker goes on at once"""
+    running: set[str] = set()
+
+    async def hang(job: Job) -> None:
+        running.add(job.kind)
+        await asyncio.Event().wait()
+
+    async def work(job: Job) -> None:
+        running.add(job.kind)
+        await asyncio.sleep(0.3)
+
+    await queue(store, clock, "hangs", kind="hang")
+    await queue(store, clock, "works")
+    stop = asyncio.Event()
+    task = asyncio.create_task(JobRunner(store, {"work": work}, clock, guests={"hang": hang}).run(stop))
+    await until(lambda: running == {"hang", "work"})
+    stop.set()
+    async with asyncio.timeout(2):
+        await task
+    left = found(store)
+    assert left["works"].state == "done"
+    assert (left["hangs"].state, left["hangs"].run_at, left["hangs"].attempts) == ("ready", clock.now(), 0)

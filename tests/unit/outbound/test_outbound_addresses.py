@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import pytest
 
-from gateway.outbound.addresses import Scope, connectable, permitted, scope_of
+from gateway.outbound.addresses import Scope, connectable, permitted, scope_of, target_of
 
 EVERYTHING = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
@@ -89,3 +89,23 @@ def test_teredo_address_is_judged_by_both_addresses_in_it(server: str, client: s
 def test_mapped_address_is_connected_to_as_the_ipv4_address_that_it_is() -> None:
     assert connectable(ip_address("::ffff:8.8.8.8")) == IPv4Address("8.8.8.8")
     assert connectable(ip_address("2600::1")) == IPv6Address("2600::1")
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("64:ff9b::192.0.2.1", "192.0.2.1"),
+        ("2002:c000:201::5", "192.0.2.1"),
+        ("2600:1:2:3:4:5:6:7", "2600:1:2:3::/64"),
+        ("2600:1:2:3::1", "2600:1:2:3::/64"),
+    ],
+)
+def test_addresses_of_one_host_are_one_target(text: str, target: str) -> None:
+    """acme.md E11: another address of the same /64, or another spelling, is no other target."""
+    assert str(target_of(ip_address(text))) == target
+
+
+def test_client_of_a_teredo_address_is_its_target() -> None:
+    assert str(target_of(teredo("192.0.2.1", "198.51.100.7"))) == "198.51.100.7"

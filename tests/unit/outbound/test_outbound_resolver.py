@@ -11,6 +11,7 @@ import dns.message
 import dns.rrset
 import pytest
 
+from gateway.outbound import resolver as resolver_module
 from gateway.outbound.faults import NameFault
 from gateway.outbound.resolver import Resolver
 from gateway.outbound.settings import NetworkSettings
@@ -219,3 +220,20 @@ async def test_caa_lookup_that_fails_is_not_passed_over(server: DnsServer, resol
 
 async def test_name_without_any_caa_gives_an_empty_set(resolver: Resolver) -> None:
     assert (await resolver.caa("a.b.c.d.e.f.g.h.i.example", soon())).records == ()
+
+
+async def test_names_whose_caa_is_climbed_for_at_once_are_bounded(
+    server: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """acme.md E11: finalizations of many names share what this worker asks at once"""
+    monkeypatch.setattr(resolver_module, "_MAX_CLIMBS", 1)
+    resolver = Resolver(NetworkSettings(resolvers=(server.address,)))
+    server.silence("a.example")
+    first = asyncio.create_task(resolver.caa("a.example", soon(0.4)))
+    await asyncio.sleep(0.05)
+    with pytest.raises(NameFault, match="too many CAA look-ups") as caught:
+        await resolver.caa("b.example", soon(0.1))
+    assert caught.value.passing
+    with pytest.raises(NameFault, match="in time"):
+        await first
+    assert (await resolver.caa("b.example", soon(1))).records == ()
