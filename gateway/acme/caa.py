@@ -14,6 +14,7 @@ from gateway.acme.paths import Links, endpoint_path
 from gateway.acme.proof import Evidence, ValidationFault
 from gateway.acme.tables.authorizations import AuthorizationRow
 from gateway.clock import to_epoch_s
+from gateway.errors import RetryLater
 from gateway.frontend import Services
 from gateway.model.reasons import ReasonCode
 from gateway.outbound.faults import OutboundFault, shown
@@ -21,6 +22,9 @@ from gateway.outbound.network import Network
 from gateway.outbound.resolver import CaaRecord, CaaSet
 
 TIMEOUT_S = 10.0
+# A client waits for it at finalize, and a job must end within its lease (80 s), the CA's answer included.
+RECHECK_S = 20.0
+_RETRY_AFTER_S = 10
 _AT_ONCE = 8
 # Others that are critical forbid to issue (RFC 8659 section 4.1); these have no say in server certificates.
 _UNDERSTOOD = frozenset({"issue", "issuewild", "iodef", "issuemail", "contactemail", "contactphone"})
@@ -48,13 +52,14 @@ def account_urls(services: Services, endpoint: str, account_id: str) -> frozense
     return frozenset(Links(base + path).account(account_id) for base in services.base_urls.known)
 
 
-async def check(network: Network, options: AcmeOptions, subject: Subject, now: datetime) -> Evidence:
+async def check(
+    network: Network, options: AcmeOptions, subject: Subject, now: datetime, deadline: float
+) -> Evidence:
     """Look up the relevant records and judge them; what was seen, for the record.
 
-    Raises ValidationFault: ``caa`` if they forbid it or could not be read (RFC 8659 section 6.2 leaves no
-    other way: who cannot ask must not issue).
+    ``deadline`` is in the loop's time. Raises ValidationFault: ``caa`` if they forbid it or, as one that may
+    pass, if they could not be read (RFC 8659 section 6.2: who cannot ask must not issue).
     """
-    deadline = asyncio.get_running_loop().time() + TIMEOUT_S
     try:
         found = await network.resolver.caa(subject.name, deadline)
     except OutboundFault as fault:
@@ -89,31 +94,43 @@ async def recheck(
     endpoint: str,
     account_id: str,
     rows: Sequence[AuthorizationRow],
-) -> None:
+) -> bool:
     """Before a certificate is issued: look again for each name whose last look is too old to be used.
 
-    Raises AcmeError ``caa`` (403) with one subproblem for each name that must not be issued for.
+    Gives whether there was anything to look up: that may have taken its time. Raises AcmeError ``caa`` (403)
+    with one subproblem for each name that must not be issued for; RetryLater if none is forbidden, but some
+    records could not be read within RECHECK_S.
     """
     now = services.clock.now()
     stale = [row for row in rows if row.kind == "dns" and not fresh(row.evidence, now, options.caa_reuse)]
     if not options.caa_identities or not stale:
-        return
+        return False
     urls = account_urls(services, endpoint, account_id)
+    # One order with many names leaves room for others (see Resolver.caa).
     room = asyncio.Semaphore(_AT_ONCE)
+    deadline = asyncio.get_running_loop().time() + RECHECK_S
 
-    async def one(row: AuthorizationRow) -> Subproblem | None:
+    async def one(row: AuthorizationRow) -> tuple[AuthorizationRow, ValidationFault] | None:
         subject = Subject(row.name, row.wildcard, urls, row.method or "")
         async with room:
             try:
-                await check(services.network, options, subject, now)
+                await check(services.network, options, subject, now, deadline)
             except ValidationFault as fault:
-                return Subproblem(fault.type, str(fault), row.kind, row.identifier.partition(":")[2])
+                return row, fault
         return None
 
-    faults = [fault for fault in await asyncio.gather(*map(one, stale)) if fault is not None]
-    if faults:
-        detail = faults[0].detail if len(faults) == 1 else f"CAA forbids {len(faults)} of the names"
-        raise AcmeError("caa", detail, status=403, code=ReasonCode.NAME_CAA, subproblems=tuple(faults))
+    found = [one_found for one_found in await asyncio.gather(*map(one, stale)) if one_found is not None]
+    forbidden = tuple(
+        Subproblem(fault.type, str(fault), row.kind, row.identifier.partition(":")[2])
+        for row, fault in found
+        if not fault.passing
+    )
+    if forbidden:
+        detail = forbidden[0].detail if len(forbidden) == 1 else f"CAA forbids {len(forbidden)} of the names"
+        raise AcmeError("caa", detail, status=403, code=ReasonCode.NAME_CAA, subproblems=forbidden)
+    if found:
+        raise RetryLater(str(found[0][1]), retry_after_s=_RETRY_AFTER_S, code=ReasonCode.NAME_CAA)
+    return True
 
 
 def fresh(evidence: Mapping[str, object] | None, now: datetime, span: timedelta) -> bool:

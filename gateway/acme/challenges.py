@@ -44,16 +44,26 @@ class Challenges:
             return self._answer(signed, row, challenge_type)
         # Other members are left alone: clients of the drafts sent keyAuthorization.
         read_object(signed.jws.payload)
-        state = order_state.authorization_state(row, self._services.clock.now())
-        if row.status == PENDING and state == PENDING:
+        if row.status == PENDING and self._state(row) == PENDING:
             row = await self._take(signed, row, challenge_type)
-        elif row.method != challenge_type or state in (order_state.DEACTIVATED, order_state.EXPIRED):
+        elif row.status == PROCESSING and self._state(row) == PENDING:
+            row = await self._validations.mended(row)
+        state = self._state(row)
+        # Judged as it is now: another answer may have been faster.
+        if row.method != challenge_type or state in (order_state.DEACTIVATED, order_state.EXPIRED):
             raise _too_late(row, state)
         return self._answer(signed, row, challenge_type)
+
+    def _state(self, row: AuthorizationRow) -> str:
+        return order_state.authorization_state(row, self._services.clock.now())
 
     async def job(self, args: Mapping[str, object]) -> datetime | None:
         """Handler of the jobs of kind ``acme-validate``."""
         return await self._validations.job(args)
+
+    async def keep_house(self) -> None:
+        """Take up validations that no job is there for. Raises StoreUnavailable, Overloaded."""
+        await self._validations.keep_house()
 
     async def resume(self) -> None:
         """Take up what a worker in this one's place left undone."""
@@ -63,7 +73,10 @@ class Challenges:
         await self._validations.aclose()
 
     async def _take(self, signed: Signed, row: AuthorizationRow, challenge_type: str) -> AuthorizationRow:
-        """Write the answer down and start; if somebody was faster, give the row as that one left it."""
+        """Write the answer down and start; if somebody was faster, give the row as that one left it.
+
+        Raises AcmeError, Conflict, and what the store raises.
+        """
         exchange, account = signed.exchange, signed.known_account
         uses = limits.failed_validation_uses(
             exchange.options.limits, exchange.endpoint, account.id, row.identifier
@@ -76,10 +89,11 @@ class Challenges:
             attempt=secrets.token_hex(_ATTEMPT_OCTETS),
             # RFC 8555 8.1: of the account's key as it is now; a later keyChange does not matter
             key_authorization=f"{row.token}.{account.thumbprint}",
+            evidence=self._validations.begun(row, exchange.options),
         )
         unit = Unit()
         authorizations.change(unit, row, after)
-        self._validations.insure(unit, after, exchange.options)
+        self._validations.insure(unit, after)
         events.authorization_event(
             unit,
             "authorization.answer",
@@ -93,7 +107,10 @@ class Challenges:
         try:
             await self._services.records.commit(unit)
         except Conflict:
-            return await self._present(row)
+            present = await self._present(row)
+            if present.status == PENDING and self._state(present) == PENDING:
+                raise  # it was moved, but not by an answer
+            return present
         after = replace(after, version=row.version + 1)
         over = await self._validations.start(after, exchange.options, _WAIT_S)
         return await self._present(row) if over else after

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.acme import base64url, caa, messages, order_state
-from gateway.acme.errors import AcmeError, Context, malformed, refusal
+from gateway.acme.errors import AcmeError, Context, malformed, not_found, refusal
 from gateway.acme.exchange import ACME, Exchange, Signed
 from gateway.acme.identifiers import Identifier
 from gateway.acme.objects import order_answer
 from gateway.acme.order_csr import bad_csr, checked_csr
 from gateway.acme.order_request import certificate_request, identifiers_of
 from gateway.acme.order_state import OrderState, OrderView
+from gateway.acme.standing import check_status
 from gateway.acme.tables import accounts, orders
 from gateway.acme.tables.accounts import AccountRow
 from gateway.errors import BackendUnavailable
@@ -29,8 +30,8 @@ from gateway.model.reasons import Reason, ReasonCode
 async def finalize(signed: Signed, view: OrderView) -> HttpResponse:
     """Answer a finalization: 200 with the order, valid or processing.
 
-    Raises AcmeError (orderNotReady, badCSR, caa, what policy says), BackendUnavailable, StoreUnavailable,
-    Overloaded.
+    Raises AcmeError (orderNotReady, badCSR, caa, what policy says), RetryLater (CAA could not be read),
+    BackendUnavailable, StoreUnavailable, Overloaded.
     """
     exchange = signed.exchange
     csr_der = _csr_member(signed.jws.payload)
@@ -40,13 +41,42 @@ async def finalize(signed: Signed, view: OrderView) -> HttpResponse:
     identifiers = identifiers_of(view.order.identifiers)
     csr = checked_csr(csr_der, identifiers)
     await _check_not_an_account_key(exchange, csr.key_thumbprint)
-    await caa.recheck(
-        exchange.services, exchange.options, exchange.endpoint, view.order.account_id, view.authorizations
-    )
+    account = signed.known_account
+    if await caa.recheck(
+        exchange.services, exchange.options, exchange.endpoint, account.id, view.authorizations
+    ):
+        account, view = await _still_ready(exchange, view)
     replaced_der = await _replaced_der(exchange, view)
-    request = certificate_request(exchange, signed.known_account, view, csr, replaced_der)
+    request = certificate_request(exchange, account, view, csr, replaced_der)
     (outcome,) = await exchange.services.enrolments.submit((request,))
     return await _answer(exchange, view, outcome, identifiers)
+
+
+async def _still_ready(exchange: Exchange, view: OrderView) -> tuple[AccountRow, OrderView]:
+    """Account and order as they are after a pause in which they may have changed. Raises AcmeError."""
+    order, endpoint = view.order, exchange.endpoint
+    found = await exchange.services.records.read(
+        lambda connection: _account_and_order(connection, endpoint, order.id)
+    )
+    if found is None or found[0] is None:
+        raise not_found("this account has no such object here")
+    account, view = found[0], found[1]
+    check_status(account)
+    # As if there were no finalization yet: one that came meanwhile is found by what correlates them.
+    state = order_state.derived_state(view, None, exchange.services.clock.now())
+    if state.status != order_state.READY:
+        raise _not_ready(state)
+    return account, view
+
+
+def _account_and_order(
+    connection: Any, endpoint: EndpointName, order_id: str
+) -> tuple[AccountRow | None, OrderView] | None:
+    order = orders.by_id(connection, endpoint, order_id)
+    if order is None:
+        return None
+    account = accounts.get(connection, endpoint, order.account_id)
+    return account, order_state.with_authorizations(connection, order)
 
 
 async def _replaced_der(exchange: Exchange, view: OrderView) -> bytes | None:
@@ -92,6 +122,7 @@ def _not_ready(state: OrderState) -> AcmeError:
         f"the order is {state.status}: {todo[state.status]}",
         status=403,
         code=ReasonCode.ORDER_STATE,
+        recorded=False,
     )
 
 
@@ -128,37 +159,40 @@ class Recheck:
         self._services = services
 
     async def __call__(self, endpoint: EndpointName, order_id: str) -> tuple[Reason, ...]:
-        """Reasons why the order must not be issued any more. Raises StoreUnavailable."""
+        """Reasons why the order must not be issued any more.
 
-        def read(connection: Any) -> tuple[AccountRow | None, OrderView] | None:
-            order = orders.by_id(connection, endpoint, order_id)
-            if order is None:
-                return None
-            account = accounts.get(connection, endpoint, order.account_id)
-            return account, order_state.with_authorizations(connection, order)
-
-        found = await self._services.records.read(read)
-        if found is None:
-            return (Reason(ReasonCode.ORDER_STATE, "the order is not there any more", "order"),)
-        account, view = found
-        if account is None or account.status != accounts.VALID:
-            text = "the account was deactivated while its request waited"
-            return (Reason(ReasonCode.AUTH_ACCOUNT, text, "account"),)
-        # As if there were no finalization yet: what made it ready must still be so.
-        state = order_state.derived_state(view, None, self._services.clock.now())
-        if state.status == order_state.READY:
-            return await self._caa_reasons(endpoint, view)
-        detail = str((state.error or {}).get("detail", f"the order is {state.status}"))
-        return (Reason(ReasonCode.ORDER_STATE, detail, "order"),)
-
-    async def _caa_reasons(self, endpoint: EndpointName, view: OrderView) -> tuple[Reason, ...]:
+        Raises StoreUnavailable, and RetryLater while CAA records cannot be read: that is no reason to refuse
+        what people have approved.
+        """
+        found = await self._standing(endpoint, order_id)
+        if not isinstance(found, OrderView):
+            return (found,)
         served = self._services.endpoint(ACME, endpoint)
         if served is None:
             return (Reason(ReasonCode.ORDER_STATE, "its endpoint is gone", "order"),)
+        account_id, rows = found.order.account_id, found.authorizations
         try:
-            await caa.recheck(
-                self._services, served.options, endpoint, view.order.account_id, view.authorizations
-            )
+            looked = await caa.recheck(self._services, served.options, endpoint, account_id, rows)
         except AcmeError as fault:
             return (Reason(fault.code, str(fault), "order"),)
-        return ()
+        if looked:
+            found = await self._standing(endpoint, order_id)
+        return () if isinstance(found, OrderView) else (found,)
+
+    async def _standing(self, endpoint: EndpointName, order_id: str) -> OrderView | Reason:
+        """The order, if all that made it ready is still so."""
+        found = await self._services.records.read(
+            lambda connection: _account_and_order(connection, endpoint, order_id)
+        )
+        if found is None:
+            return Reason(ReasonCode.ORDER_STATE, "the order is not there any more", "order")
+        account, view = found
+        if account is None or account.status != accounts.VALID:
+            text = "the account was deactivated while its request waited"
+            return Reason(ReasonCode.AUTH_ACCOUNT, text, "account")
+        # As if there were no finalization yet.
+        state = order_state.derived_state(view, None, self._services.clock.now())
+        if state.status == order_state.READY:
+            return view
+        detail = str((state.error or {}).get("detail", f"the order is {state.status}"))
+        return Reason(ReasonCode.ORDER_STATE, detail, "order")

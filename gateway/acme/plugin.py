@@ -14,11 +14,11 @@ from gateway.acme.finalize import Recheck
 from gateway.acme.options import RESERVED_ENDPOINT_NAMES, AcmeOptions
 from gateway.acme.paths import PREFIX
 from gateway.acme.routes import AcmeRoutes
+from gateway.acme.tables.retention import Retention
+from gateway.acme.validation import VALIDATE_JOB
 from gateway.frontend import Mounted, Services
 from gateway.http.message import PathRoute
 from gateway.model.ids import ProtocolName
-
-VALIDATE_JOB = "acme-validate"
 
 
 class AcmeFrontEnd:
@@ -29,13 +29,19 @@ class AcmeFrontEnd:
     reserved_endpoint_names: ClassVar[frozenset[str]] = RESERVED_ENDPOINT_NAMES
 
     def mount(self, services: Services) -> Mounted:
-        challenges = Challenges(services)
+        challenges, retention = Challenges(services), Retention(services.records)
         answer = AcmeRoutes(services, challenges).answer
         return Mounted(
             routes=(PathRoute(f"{PREFIX}/", ACME, answer), PathRoute(PREFIX, ACME, answer)),
             jobs={VALIDATE_JOB: challenges.job},
             recheck=Recheck(services),
             start=challenges.resume,
-            housekeeping=partial(limits.prune, services),
+            housekeeping=partial(_keep_house, services, challenges, retention),
             aclose=challenges.aclose,
         )
+
+
+async def _keep_house(services: Services, challenges: Challenges, retention: Retention) -> None:
+    await challenges.keep_house()
+    await limits.prune(services)
+    await retention.prune(services.clock.now())

@@ -9,33 +9,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.acme import caa, dns01, http01, limits, tls_alpn01
+from gateway.acme.errors import AcmeError
 from gateway.acme.exchange import ACME
 from gateway.acme.identifiers import DNS_01, HTTP_01, TLS_ALPN_01
 from gateway.acme.options import AcmeOptions
 from gateway.acme.problems import problem_document
 from gateway.acme.proof import Evidence, ValidationFault
 from gateway.acme.slots import NoSlot, Slots
-from gateway.acme.tables import accounts, authorizations, events
+from gateway.acme.tables import accounts, authorizations, events, unwatched
 from gateway.acme.tables.authorizations import INVALID, PROCESSING, VALID, AuthorizationRow
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.errors import Conflict, RetryLater
 from gateway.frontend import Services, Unit
 from gateway.model.ids import EndpointName
+from gateway.model.reasons import ReasonCode
+from gateway.outbound.faults import TargetBusy
 
 LOG = logging.getLogger(__name__)
-KIND = "acme-validate"
+VALIDATE_JOB = "acme-validate"
 _LOOKS = {HTTP_01: http01.look, DNS_01: dns01.look, TLS_ALPN_01: tls_alpn01.look}
-# A job must end within its lease (80 s), CAA and waiting for its turn included.
+# A job must end within its lease (80 s), CAA included.
 _MAX_LOOK_S = 30.0
-_PATIENCE_S = 20.0
-_INSURANCE = timedelta(seconds=10)
+# How long a task waits for its turn. A job does not: while it waits, it would keep others from running.
+_PATIENCE_S = 10.0
+_INSURANCE_S = 5.0
 _AGAIN = timedelta(seconds=20)
+# When jobs that found no slot come again: apart from each other, else they would all find none again.
+_NO_SLOT_AGAIN_S = (10.0, 40.0)
+_MAX_MENDED = 500
 _NO_ENDPOINT_AGAIN = timedelta(minutes=5)
 _BACK_OFF_BASE = 4
 _MAX_BACK_OFF_S = 60
@@ -58,8 +66,12 @@ class Validations:
         self._slots = slots or Slots()
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    def insure(self, unit: Unit, row: AuthorizationRow, options: AcmeOptions) -> None:
-        """Let a job look, some time after this worker should have done so."""
+    def begun(self, row: AuthorizationRow, options: AcmeOptions) -> Evidence:
+        """What an authorization has as evidence when its first look begins: when that is overdue."""
+        return {"overdue_at": to_epoch_s(self._late(row, 0, options))}
+
+    def insure(self, unit: Unit, row: AuthorizationRow) -> None:
+        """Let a job look, when the look of this worker is overdue."""
         args = {
             "endpoint": row.endpoint,
             "account": row.account_id,
@@ -67,7 +79,7 @@ class Validations:
             "attempt": row.attempt,
             "worker": self._services.worker,
         }
-        self._services.jobs.enqueue(unit, KIND, row.id, args, self._overdue_at(0, options))
+        self._services.jobs.enqueue(unit, VALIDATE_JOB, row.id, args, _overdue_at(row))
 
     async def start(self, row: AuthorizationRow, options: AcmeOptions, wait_s: float) -> bool:
         """Validate in a task of this worker; the answer and its job are committed. True if that is over
@@ -95,15 +107,66 @@ class Validations:
             return now + _NO_ENDPOINT_AGAIN
         try:
             following = await self._look(row, view.options, by_job=True)
-        except NoSlot:
-            return self._services.clock.now() + _AGAIN
+        except (NoSlot, TargetBusy):
+            again_s = random.uniform(*_NO_SLOT_AGAIN_S)  # noqa: S311  # spreads, and hides nothing
+            return self._services.clock.now() + timedelta(seconds=again_s)
         if following is None:
             return None
         return self._services.clock.now() + timedelta(seconds=following.in_s)
 
+    async def keep_house(self) -> None:
+        """Take up what no job is there for any more. Raises StoreUnavailable, Overloaded.
+
+        A job ends without success when its workers were lost too often, or a fault outlasted its attempts.
+        """
+        now = self._services.clock.now()
+
+        def query(connection: Any) -> tuple[tuple[AuthorizationRow, ...], frozenset[str]]:
+            rows = unwatched.find(connection, VALIDATE_JOB, now, _MAX_MENDED)
+            return rows, unwatched.given_up(connection, VALIDATE_JOB, [row.id for row in rows])
+
+        rows, given_up = await self._services.records.read(query)
+        for row in rows:
+            if row.id not in self._running and _overdue_at(row) <= now:
+                await self._mend(row, given_up=row.id in given_up)
+
+    async def mended(self, row: AuthorizationRow) -> AuthorizationRow:
+        """A row that is being validated, as it is once somebody is at it again, should its look be overdue.
+
+        Raises StoreUnavailable, Overloaded.
+        """
+        if row.id in self._running or _overdue_at(row) > self._services.clock.now():
+            return row
+
+        def query(connection: Any) -> bool | None:
+            if unwatched.has_job(connection, VALIDATE_JOB, row.id):
+                return None
+            return row.id in unwatched.given_up(connection, VALIDATE_JOB, [row.id])
+
+        given_up = await self._services.records.read(query)
+        return row if given_up is None else await self._mend(row, given_up=given_up)
+
+    async def _mend(self, row: AuthorizationRow, *, given_up: bool) -> AuthorizationRow:
+        LOG.warning("acme.validation-lost %s: %s", row.id, "given up" if given_up else "queued again")
+        if not given_up:
+            unit = Unit()
+            self.insure(unit, row)
+            await self._services.records.commit(unit)
+            return row
+        fault = AcmeError(
+            "serverInternal",
+            "the server could not validate this challenge; make a new order, or ask its operator",
+            status=500,
+            code=ReasonCode.SERVER_FAULT,
+        )
+        document = problem_document(fault)
+        after = replace(row, status=INVALID, error=document, evidence={"attempts": _attempts(row)})
+        facts = {"method": row.method, "identifier": row.identifier, "error": document}
+        return await self._write(row, after, "authorization.invalid", facts) or row
+
     async def resume(self) -> None:
         """Take up at once what a worker in this one's place left undone. Raises StoreUnavailable."""
-        waiting = await self._services.jobs.waiting(KIND)
+        waiting = await self._services.jobs.waiting(VALIDATE_JOB)
         mine = [key for key, args in waiting.items() if args.get("worker") == self._services.worker]
         await self._hasten(key for key in mine if key not in self._running)
 
@@ -118,7 +181,7 @@ class Validations:
     async def _hasten(self, keys: Iterable[str]) -> None:
         unit, now = Unit(), self._services.clock.now()
         for key in keys:
-            self._services.jobs.hasten(unit, KIND, key, now)
+            self._services.jobs.hasten(unit, VALIDATE_JOB, key, now)
         if unit.operations:
             await self._services.records.commit(unit)
 
@@ -142,10 +205,10 @@ class Validations:
     async def _look(
         self, row: AuthorizationRow, options: AcmeOptions, *, by_job: bool = False
     ) -> _Next | None:
-        """One attempt with its result written down. Raises NoSlot, RetryLater, Conflict."""
+        """One attempt with its result written down. Raises NoSlot, RetryLater (TargetBusy too), Conflict."""
         attempts = _attempts(row) + 1
         try:
-            async with self._slots.taken(row.name, _PATIENCE_S):
+            async with self._slots.taken(row.account_id, row.name, 0 if by_job else _PATIENCE_S):
                 evidence = await self._prove(row, options)
         except ValidationFault as fault:
             return await self._failed(row, options, fault, attempts, by_job=by_job)
@@ -159,7 +222,7 @@ class Validations:
             expires_at=now + options.authorization_lifetime,
         )
         unit_facts = {"method": row.method, "identifier": row.identifier, **evidence}
-        await self._write(row, after, "authorization.valid", unit_facts, options)
+        await self._write(row, after, "authorization.valid", unit_facts)
         return None
 
     async def _prove(self, row: AuthorizationRow, options: AcmeOptions) -> Evidence:
@@ -167,11 +230,12 @@ class Validations:
         evidence = await _LOOKS[row.method or ""](
             services.network, row, options.validation_networks, _look_s(options)
         )
-        if options.caa_identities and row.kind == "dns":
+        if _looks_at_caa(row, options):
             urls = caa.account_urls(services, row.endpoint, row.account_id)
             subject = caa.Subject(row.name, row.wildcard, urls, row.method or "")
             now = services.clock.now()
-            evidence["caa"] = await caa.check(services.network, options, subject, now)
+            deadline = asyncio.get_running_loop().time() + caa.TIMEOUT_S
+            evidence["caa"] = await caa.check(services.network, options, subject, now, deadline)
         return evidence
 
     async def _failed(
@@ -189,12 +253,17 @@ class Validations:
         after = replace(row, status=INVALID, error=document, evidence=evidence)
         if not fault.passing or attempts >= options.validation_attempts:
             facts = {"method": row.method, "identifier": row.identifier, "error": document}
-            await self._write(row, after, "authorization.invalid", facts, options)
+            uses = limits.failed_validation_uses(
+                options.limits, EndpointName(row.endpoint), row.account_id, row.identifier
+            )
+            await self._write(row, after, "authorization.invalid", facts, uses)
             return None
         in_s = min(_BACK_OFF_BASE ** (attempts - 1), _MAX_BACK_OFF_S)
-        if not by_job:
-            evidence["overdue_at"] = to_epoch_s(self._overdue_at(in_s, options))
-        written = await self._write(row, replace(after, status=PROCESSING), "", {}, options)
+        at = (
+            self._services.clock.now() + timedelta(seconds=in_s) if by_job else self._late(row, in_s, options)
+        )
+        evidence["overdue_at"] = to_epoch_s(at)
+        written = await self._write(row, replace(after, status=PROCESSING), "", {})
         return None if written is None else _Next(written, in_s)
 
     async def _write(
@@ -203,7 +272,7 @@ class Validations:
         after: AuthorizationRow,
         action: str,
         facts: Mapping[str, object],
-        options: AcmeOptions,
+        uses: Iterable[limits.Use] = (),
     ) -> AuthorizationRow | None:
         """Write a result, unless nobody waits for it any more; what is written, None if nothing was."""
         services = self._services
@@ -214,13 +283,9 @@ class Validations:
             unit = Unit()
             authorizations.change(unit, present, after)
             if after.status != PROCESSING:
-                services.jobs.withdraw(unit, KIND, after.id)
+                services.jobs.withdraw(unit, VALIDATE_JOB, after.id)
                 _tell(unit, after, action, facts)
-            if after.status == INVALID:
-                uses = limits.failed_validation_uses(
-                    options.limits, EndpointName(after.endpoint), after.account_id, after.identifier
-                )
-                limits.charge(unit, uses, services.clock.now())
+            limits.charge(unit, uses, services.clock.now())
             try:
                 await services.records.commit(unit)
             except Conflict:
@@ -228,9 +293,11 @@ class Validations:
             return replace(after, version=present.version + 1)
         raise Conflict(f"the authorization {before.id} is moved all the time")
 
-    def _overdue_at(self, in_s: float, options: AcmeOptions) -> datetime:
-        """When a look that begins in so many seconds should have a result."""
-        return self._services.clock.now() + timedelta(seconds=in_s + _look_s(options)) + _INSURANCE
+    def _late(self, row: AuthorizationRow, in_s: float, options: AcmeOptions) -> datetime:
+        """When a look of a task that begins in so many seconds must have had a result."""
+        caa_s = caa.TIMEOUT_S if _looks_at_caa(row, options) else 0
+        longest_s = in_s + _PATIENCE_S + _look_s(options) + caa_s + _INSURANCE_S
+        return self._services.clock.now() + timedelta(seconds=longest_s)
 
     async def _waiting(
         self, endpoint: str, account_id: str, authorization_id: str, attempt: str
@@ -253,6 +320,10 @@ def _overdue_at(row: AuthorizationRow) -> datetime:
     """When a worker should have written the result of the look that it is at; long ago if none is."""
     found = (row.evidence or {}).get("overdue_at")
     return from_epoch_s(found if isinstance(found, int) else 0)
+
+
+def _looks_at_caa(row: AuthorizationRow, options: AcmeOptions) -> bool:
+    return bool(options.caa_identities) and row.kind == "dns"
 
 
 def _look_s(options: AcmeOptions) -> float:

@@ -8,8 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-
-from sqlalchemy import Connection
+from typing import Any
 
 from gateway.clock import Clock
 from gateway.errors import Conflict, GatewayError, RetryLater
@@ -114,7 +113,7 @@ class JobRunner:
         now = self._clock.now()
         open_groups = [group for group in self._groups if group.kinds and group.room > 0]
 
-        def due(connection: Connection) -> list[_Group]:
+        def due(connection: Any) -> list[_Group]:
             return [group for group in open_groups if jobs.due(connection, group.kinds, now)]
 
         # A read first: an idle gateway must not take the write lock every second.

@@ -181,7 +181,8 @@ def _serve_udp(server: DnsServer, sock: socket.socket) -> None:
             return  # the socket was shut down
         answer = server.answer(wire, "udp")
         if answer is not None:
-            sock.sendto(answer, client)
+            with contextlib.suppress(OSError):  # it was shut down meanwhile
+                sock.sendto(answer, client)
 
 
 def _serve_tcp(server: DnsServer, listener: socket.socket) -> None:

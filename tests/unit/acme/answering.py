@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.acme.tables.authorizations import PENDING, PROCESSING, AuthorizationRow
+from gateway.acme.validation import VALIDATE_JOB
 from gateway.outbound.network import Network, NetworkSettings
 from gateway.store import jobs
 from gateway.store.store import Store
@@ -15,7 +16,7 @@ from tests.unit.acme.authorized import row_of
 from tests.unit.acme.house import LAB_SUFFIXES, Client, House, SetClock, document
 
 POLL_S = 0.005
-KIND = "acme-validate"
+KIND = VALIDATE_JOB
 ONE_FAILURE = {"failed_validations": {"count": 1, "per": "1h"}}
 
 

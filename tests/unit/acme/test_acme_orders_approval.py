@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from gateway.enrolment.approval import approve, reject
+from gateway.enrolment.approval import APPROVED_JOB, approve, reject
 from gateway.model.outcome import State
+from gateway.outbound.network import Network, NetworkSettings
+from gateway.store import jobs
 from gateway.store.store import Store
 from tests.support import acme_policies
+from tests.support.dns_server import DnsServer, dns_server
 from tests.unit.acme.authorized import csr_for, finalize, ready_order
 from tests.unit.acme.house import Client, House, SetClock, document, header, problem
 
 RULE = {"required": 1, "expires": "30d", "retry_after": "5s"}
+
+
+@pytest.fixture
+def zone() -> Iterator[DnsServer]:
+    with dns_server() as served:
+        yield served
 
 
 @pytest_asyncio.fixture
@@ -117,6 +126,58 @@ async def test_approved_order_that_no_longer_stands_is_not_issued(slow: House, c
         ).fetchone()
     )
     assert counted == (0,)
+
+
+@pytest_asyncio.fixture
+async def checking(tmp_path: Path, store: Store, clock: SetClock, zone: DnsServer) -> AsyncIterator[House]:
+    """As ``slow``, for a CA that looks at CAA records."""
+    house = House(
+        tmp_path,
+        store,
+        clock,
+        acme_policies.acme_endpoint("default", caa_identities=["ca.example"]),
+        acme_policies.acme_policy("slow", "default", priority=10, approval=RULE),
+    )
+    house.services.network = Network(NetworkSettings(resolvers=(zone.address,)))
+    yield house
+    await house.aclose()
+
+
+async def test_approved_order_whose_caa_cannot_be_read_waits_until_it_can(
+    checking: House, zone: DnsServer
+) -> None:
+    """acme.md C85, E14: a resolver that is away refuses nothing"""
+    client = await checking.client().registered()
+    order = await waiting_order(checking, client)
+    zone.fail("a.test")
+    await approved(checking, order)
+    async with checking.at_work():
+        async with asyncio.timeout(10):
+            while "SERVFAIL" not in (error := await _job_error(checking)):
+                await asyncio.sleep(0.02)
+        assert error.startswith("RetryLater")
+        assert document(await client.post(str(order["url"])))["status"] == "processing"
+        del zone.behaviours["a.test"]
+        checking.clock.advance(seconds=30)
+        checking.runner.wake()
+        assert (await settled(client, order))["status"] == "valid"
+
+
+async def test_approved_order_whose_caa_forbids_it_is_refused(checking: House, zone: DnsServer) -> None:
+    """acme.md C85, E14"""
+    client = await checking.client().registered()
+    order = await waiting_order(checking, client)
+    zone.put("a.test", "CAA", '0 issue "other.example"')
+    await approved(checking, order)
+    async with checking.at_work():
+        found = await settled(client, order)
+    assert found["status"] == "invalid"
+    assert "other.example" in str(found["error"])
+
+
+async def _job_error(house: House) -> str:
+    found = await house.store.reader.read(lambda connection: jobs.search(connection, kind=APPROVED_JOB))
+    return str(found[0].last_error)
 
 
 async def _closed(house: House, request_id: str) -> str:

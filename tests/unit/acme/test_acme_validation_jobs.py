@@ -60,7 +60,7 @@ async def test_result_takes_its_job_along(looking: House, responder: Http01Respo
     page = responder.answer(challenge["token"], client.key, gate=threading.Event())
     await client.post(challenge["url"], {})
     (job,) = await waiting_jobs(looking)
-    assert job.run_at == looking.clock.now() + timedelta(seconds=20)
+    assert job.run_at == looking.clock.now() + timedelta(seconds=25)
     assert page.gate is not None
     page.gate.set()
     await settled(looking, client, url)
@@ -81,7 +81,7 @@ async def test_fault_that_may_pass_is_shown_while_processing_and_looked_at_again
     assert "status 404" in shown["error"]["detail"]
     (job,) = await waiting_jobs(looking)
     elsewhere = AcmeFrontEnd().mount(replace_worker(looking.services, "another")).jobs[KIND]
-    assert await elsewhere(job.args) == looking.clock.now() + timedelta(seconds=21)
+    assert await elsewhere(job.args) == looking.clock.now() + timedelta(seconds=26)
     assert responder.times_asked(challenge["token"]) == 1
     responder.answer(challenge["token"], client.key)
     row = await settled(looking, client, url)

@@ -17,8 +17,8 @@ class Looks:
         self.now = self.most = self.done = 0
         self.go_on = asyncio.Event()
 
-    async def look(self, host: str, patience_s: float = 5) -> None:
-        async with self.slots.taken(host, patience_s):
+    async def look(self, host: str, patience_s: float = 5, account: str = "one") -> None:
+        async with self.slots.taken(account, host, patience_s):
             self.now += 1
             self.most = max(self.most, self.now)
             await self.go_on.wait()
@@ -78,3 +78,48 @@ async def test_slot_of_a_cancelled_look_is_free_again() -> None:
     looks.go_on.set()
     await looks.look("a.test", patience_s=0.01)
     assert looks.done == 1
+
+
+async def test_one_account_leaves_room_for_others() -> None:
+    """acme.md C96, E11: whoever answers a hundred challenges at once holds up no other account"""
+    looks = Looks(Slots(per_account=3, total=4))
+    tasks = [asyncio.create_task(looks.look(f"{number}.test")) for number in range(10)]
+    await turn()
+    assert looks.now == 3
+    other = asyncio.create_task(looks.look("b.test", account="other"))
+    await turn()
+    assert looks.now == 4
+    looks.go_on.set()
+    await asyncio.gather(*tasks, other)
+    assert (looks.done, looks.most) == (11, 4)
+
+
+async def test_who_has_no_patience_gives_way_at_once() -> None:
+    looks = Looks(Slots(per_host=1))
+    holding = asyncio.create_task(looks.look("a.test"))
+    await turn()
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(NoSlot):
+        await looks.look("a.test", patience_s=0)
+    assert asyncio.get_running_loop().time() - began < 0.05
+    looks.go_on.set()
+    await holding
+    await looks.look("a.test", patience_s=0)
+
+
+async def test_patience_is_for_all_rooms_together() -> None:
+    """Else a look would begin after it is overdue, and a job would look as well."""
+    slots = Slots(per_account=1, per_host=1)
+    first, second = Looks(slots), Looks(slots)
+    holding = [
+        asyncio.create_task(first.look("a.test", account="one")),
+        asyncio.create_task(second.look("b.test", account="two")),
+    ]
+    await turn()
+    began = asyncio.get_running_loop().time()
+    asyncio.get_running_loop().call_later(0.2, first.go_on.set)
+    with pytest.raises(NoSlot):
+        await Looks(slots).look("b.test", account="one", patience_s=0.3)
+    assert 0.2 < asyncio.get_running_loop().time() - began < 0.45
+    second.go_on.set()
+    await asyncio.gather(*holding)
