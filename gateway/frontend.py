@@ -88,6 +88,11 @@ class Enrolments(Protocol):
         However long ago it was closed, and also if its certificate was revoked. Raises StoreUnavailable.
         """
 
+    async def outcomes_of(
+        self, protocol: ProtocolName, endpoint: EndpointName, many: Sequence[tuple[bytes, ...]]
+    ) -> tuple[Outcome | None, ...]:
+        """As ``outcome_of`` for many, in their order and in one read."""
+
     async def record_bad_message(self, bad: BadMessage) -> Refused:
         """Record a malformed or misdirected message as refused; bounded per source address."""
 

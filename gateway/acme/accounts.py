@@ -10,14 +10,14 @@ from gateway.acme import limits, messages
 from gateway.acme.contacts import checked_contacts
 from gateway.acme.errors import AcmeError, malformed, unauthorized
 from gateway.acme.exchange import Exchange, Signed
-from gateway.acme.external_binding import Binding, verified_binding
+from gateway.acme.external_binding import Binding, same_external_account, verified_binding
 from gateway.acme.jwk import AccountKey
 from gateway.acme.options import EabRule
 from gateway.acme.standing import agreed, binding_required, check_standing, check_status, terms_not_agreed
 from gateway.acme.tables import accounts as rows
 from gateway.acme.tables.accounts import DEACTIVATED, VALID, AccountRow
 from gateway.acme.tables.events import account_event
-from gateway.errors import Conflict
+from gateway.errors import Conflict, GatewayError
 from gateway.frontend import Unit
 from gateway.http.message import HttpResponse
 from gateway.model.ids import new_object_id
@@ -43,7 +43,10 @@ async def new_account(signed: Signed) -> HttpResponse:
     for _ in range(_ATTEMPTS):
         account = await _of_key(signed)
         if account is not None:
-            return await _existing(signed, account, wish)
+            changed = await _existing(signed, account, wish)
+            if changed is None:
+                continue
+            return account_answer(signed.exchange, 200, changed)
         if wish.only_return_existing:
             raise AcmeError(
                 "accountDoesNotExist",
@@ -54,13 +57,12 @@ async def new_account(signed: Signed) -> HttpResponse:
         account, binding = await _opened(signed, wish)
         try:
             await _insert(signed, account, binding)
-        except Conflict as exc:
-            # The same key came twice at once, or somebody else took the credential's last use.
-            if await _of_key(signed) is None and binding is not None:
-                raise _used_up() from exc
+        except Conflict:
+            # The same key came twice at once, or others took the last use of a credential or of a limit:
+            # looked at again, each says so itself.
             continue
         return account_answer(signed.exchange, 201, account)
-    raise Conflict("the account was opened and closed again several times at once")
+    raise Conflict("others changed the account, or took what it needs, several times at once")
 
 
 async def account(signed: Signed, row: AccountRow) -> HttpResponse:
@@ -126,36 +128,62 @@ async def _of_key(signed: Signed) -> AccountRow | None:
     )
 
 
-async def _existing(signed: Signed, account: AccountRow, wish: _Wish) -> HttpResponse:
-    """200 before anything is demanded: clients look themselves up without binding or contacts (C42, C44).
+async def _existing(signed: Signed, account: AccountRow, wish: _Wish) -> AccountRow | None:
+    """The account with this key as it is now, before anything is demanded: clients look themselves up without
+    binding or contacts (C42, C44). None: it was changed meanwhile, and nothing is written.
 
-    New terms are agreed to in this way, and an account that has no binding yet gets the one that is sent.
+    New terms are agreed to in this way. A binding that is sent must be right; an account takes it that has
+    none, or whose own was revoked or has expired.
     """
     check_status(account)
     exchange = signed.exchange
-    signed.exchange.request.log["account"] = account.id
+    exchange.request.log["account"] = account.id
     if wish.only_return_existing:
-        return account_answer(exchange, 200, account)
+        return account
     after, unit, now = account, Unit(), exchange.services.clock.now()
     if wish.agrees and not agreed(exchange.options, account):
         after = replace(after, terms_of_service=exchange.options.terms_of_service)
         _event(signed, unit, account.id, "account.agree", {"terms": after.terms_of_service})
-    if wish.binding is not None and account.credential_id is None:
-        binding = await verified_binding(signed, wish.binding)
+    binding = None if wish.binding is None else await _other_binding(signed, account, wish.binding)
+    if binding is not None:
         after = replace(after, credential_id=binding.credential_id, external_account=binding.jws)
         exchange.services.external_accounts.take(unit, binding.account, now)
         _event(signed, unit, account.id, "account.bind", {"external_account": binding.account.name})
     if after == account:
-        return account_answer(exchange, 200, account)
+        return account
     rows.change(unit, account, after)
     try:
         await exchange.services.records.commit(unit)
-    except Conflict as exc:
-        current = await _of_key(signed)
-        if current is not None and current.version != account.version:
-            return account_answer(exchange, 200, current)  # the same message came twice at once
-        raise _used_up() from exc
-    return account_answer(exchange, 200, after)
+    except Conflict:
+        return None
+    return after
+
+
+async def _other_binding(
+    signed: Signed, account: AccountRow, members: Mapping[str, object]
+) -> Binding | None:
+    """The binding that the account is to have from now on; None if it keeps what it has.
+
+    Raises what ``verified_binding`` does, but for the account's own that is sent once more: that one may have
+    been used up or have expired since.
+    """
+    try:
+        binding = await verified_binding(signed, members)
+    except GatewayError as fault:
+        own = account.external_account is not None and same_external_account(
+            account.external_account, members
+        )
+        if own and fault.code is ReasonCode.AUTH_CREDENTIAL_SCOPE:
+            return None
+        raise
+    present, now = account.credential_id, signed.exchange.services.clock.now()
+    if present is None:
+        return binding
+    if present == binding.credential_id or await signed.exchange.services.records.read(
+        lambda connection: rows.binding_holds(connection, present, now)
+    ):
+        return None
+    return binding
 
 
 async def _opened(signed: Signed, wish: _Wish) -> tuple[AccountRow, Binding | None]:
@@ -193,7 +221,7 @@ async def _insert(signed: Signed, row: AccountRow, binding: Binding | None) -> N
     if binding is not None:
         services.external_accounts.take(unit, binding.account, row.created_at)
         told["external_account"] = binding.account.name
-    limits.charge(unit, _uses(exchange), row.created_at)
+    limits.take(unit, _uses(exchange), row.created_at)
     _event(signed, unit, row.id, "account.open", told)
     await services.records.commit(unit)
     exchange.request.log["account"] = row.id
@@ -232,7 +260,8 @@ async def _changed(
 
 
 async def current(signed: Signed, row: AccountRow) -> AccountRow:
-    """The account as it is now. Raises unauthorized if it is valid no more or has another key."""
+    """The account as it is now. Raises unauthorized if it is valid no more, or if its present key is not the
+    one that signed."""
     exchange = signed.exchange
     found = await exchange.services.records.read(
         lambda connection: rows.get(connection, exchange.endpoint, row.id)
@@ -257,7 +286,3 @@ def _event(signed: Signed, unit: Unit, account_id: str, action: str, details: Ma
         jws_digest=signed.jws.digest,
         details=details,
     )
-
-
-def _used_up() -> AcmeError:
-    return unauthorized("the external account's key has no use left", code=ReasonCode.AUTH_CREDENTIAL_SCOPE)

@@ -19,7 +19,10 @@ _MAX_USER_AGENT_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request to an endpoint that exists. ``resource`` is the word of its path: ``new-order``."""
+    """A request below the prefix. ``resource`` is the word of its path: ``new-order``.
+
+    Where nothing has the path, ``options`` are the defaults and ``links`` those of the default endpoint.
+    """
 
     services: Services
     request: HttpRequest
@@ -46,8 +49,11 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A POST whose JWS was verified (RFC 8555 section 6.2). ``account`` is valid and agreed to the terms;
-    None where the message brought its own key."""
+    """A POST whose JWS was verified (RFC 8555 section 6.2).
+
+    ``account`` is valid; terms and binding were checked where the resource asks for that
+    (``resources.Resource.in_standing``). None where the message brought its own key.
+    """
 
     exchange: Exchange
     jws: VerifiedJws

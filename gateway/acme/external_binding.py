@@ -27,6 +27,11 @@ class Binding:
         return self.account.credential_id
 
 
+def same_external_account(stored_jws: str, members: Mapping[str, object]) -> bool:
+    """Whether two bindings name the same external account. Raises malformed for the one that is sent."""
+    return jws.parse_mac_jws(read_object(stored_jws.encode())).kid == jws.parse_mac_jws(members).kid
+
+
 async def verified_binding(signed: Signed, members: Mapping[str, object]) -> Binding:
     """Check that the MAC is right and is over the key that signs this very request.
 

@@ -1,7 +1,9 @@
 """Rate limits (RFC 8555 section 6.6): so many orders, accounts and failures within a time.
 
-Each limited thing has one row (``tables.allowances``). It is looked at before the work and charged in the
-unit that writes the work down, so that nothing is charged for what did not happen.
+Each limited thing has one row (``tables.allowances``). It is looked at before the work, and taken from in the
+unit that writes the work down: nothing is charged for what did not happen, and of many that come at once no
+more than the limit get through. Two are looked at only, and may be overstepped by what is under way at the
+same moment: unanswered authorizations, and failures, which are charged once they have happened.
 """
 
 from __future__ import annotations
@@ -102,18 +104,30 @@ async def check(services: Services, uses: Iterable[Use]) -> None:
 
 def check_in(connection: Any, uses: Iterable[Use], now: datetime) -> None:
     """As ``check``, within a read that is under way."""
+    wanted = tuple(uses)
+    whole_at_ms = allowances.whole_at_ms(connection, [use.key for use in wanted])
     now_ms = to_epoch_s(now) * 1000
-    for use in uses:
-        ahead_ms = allowances.whole_at_ms(connection, use.key) - now_ms
+    for use in wanted:
+        ahead_ms = whole_at_ms.get(use.key, 0) - now_ms
         if ahead_ms > use.burst_ms:
             raise _rate_limited(use, now, -(-(ahead_ms - use.burst_ms) // 1000))
 
 
-def charge(unit: Unit, uses: Iterable[Use], now: datetime) -> None:
-    """Take the uses in the unit that writes down what they are for."""
+def take(unit: Unit, uses: Iterable[Use], now: datetime) -> None:
+    """Take the uses in the unit that writes down what they are for.
+
+    Commit raises Conflict where one has none left: ``check`` tells which, and when to come again.
+    """
     now_ms = to_epoch_s(now) * 1000
     for use in uses:
-        allowances.use(unit, use.key, now_ms, use.step_ms)
+        allowances.take(unit, use.key, now_ms, use.step_ms, use.burst_ms)
+
+
+def charge(unit: Unit, uses: Iterable[Use], now: datetime) -> None:
+    """Charge for what has happened, whether there was a use left or not."""
+    now_ms = to_epoch_s(now) * 1000
+    for use in uses:
+        allowances.charge(unit, use.key, now_ms, use.step_ms)
 
 
 def check_pending(limits: Limits, pending_count: int, new_count: int) -> None:
@@ -126,6 +140,7 @@ def check_pending(limits: Limits, pending_count: int, new_count: int) -> None:
             status=429,
             code=ReasonCode.LIMIT_EXCEEDED,
             headers=(("Retry-After", str(_PENDING_RETRY_S)),),
+            recorded=False,
         )
 
 
@@ -172,4 +187,5 @@ def _rate_limited(use: Use, now: datetime, wait_s: int) -> AcmeError:
         status=429,
         code=ReasonCode.LIMIT_EXCEEDED,
         headers=(("Retry-After", str(wait_s)),),
+        recorded=False,
     )

@@ -7,11 +7,16 @@ from datetime import timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway.errors import MalformedMessage
+from gateway.pki.name_syntax import normal_dns
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_URL = re.compile(r"https?://[!#-;=?-\[\]_a-z~%]+", re.IGNORECASE)  # RFC 3986, without quotes and <>
 
 
 def _duration(value: object) -> object:
@@ -24,9 +29,39 @@ def _duration(value: object) -> object:
     return value
 
 
+def _url(value: str) -> str:
+    """It goes into the directory and into Link headers as it stands."""
+    if not _URL.fullmatch(value) or not urlsplit(value).hostname:
+        raise ValueError(
+            "is no URL; write for example https://pki.example/terms, in ASCII and without blanks"
+        )
+    return value
+
+
+def _identity(value: str) -> str:
+    try:
+        found = normal_dns(value)
+    except MalformedMessage as exc:
+        raise ValueError(str(exc)) from exc
+    if found.startswith("*"):
+        raise ValueError("is a wildcard; write a domain name of this CA")
+    return found
+
+
+_LONGEST = timedelta(days=3660)
 Duration = Annotated[
-    timedelta, BeforeValidator(_duration, json_schema_input_type=str), Field(ge=timedelta(0))
+    timedelta,
+    BeforeValidator(_duration, json_schema_input_type=str),
+    Field(ge=timedelta(0), le=_LONGEST),
 ]
+# A lifetime, timeout or period: nothing would work with none at all.
+Span = Annotated[
+    timedelta,
+    BeforeValidator(_duration, json_schema_input_type=str),
+    Field(ge=timedelta(seconds=1), le=_LONGEST),
+]
+Url = Annotated[str, AfterValidator(_url)]
+CaaIdentity = Annotated[str, AfterValidator(_identity)]
 
 
 class EabRule(StrEnum):
@@ -43,7 +78,7 @@ class Limit(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     count: int = Field(ge=1, le=10_000_000, description="How many at once, and within `per`.")
-    per: Duration = Field(description="The time in which a spent allowance is whole again: 90s, 5m, 3h, 7d.")
+    per: Span = Field(description="The time in which a spent allowance is whole again: 90s, 5m, 3h, 7d.")
 
 
 class Limits(BaseModel):
@@ -79,13 +114,13 @@ class AcmeOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    terms_of_service: str | None = Field(
+    terms_of_service: Url | None = Field(
         default=None,
         description="URL of the terms; if set, an account must agree (RFC 8555 section 7.3.3). A changed URL "
         "asks every account to agree again.",
     )
-    website: str | None = Field(default=None, description="URL of a page about this CA, in the directory.")
-    caa_identities: tuple[str, ...] = Field(
+    website: Url | None = Field(default=None, description="URL of a page about this CA, in the directory.")
+    caa_identities: tuple[CaaIdentity, ...] = Field(
         default=(),
         description="Domain names that this CA answers to in CAA records (RFC 8659). If empty, CAA is not "
         "looked at, as befits a CA for internal names.",
@@ -107,13 +142,13 @@ class AcmeOptions(BaseModel):
     max_body_bytes: int = Field(
         default=50_000, ge=4096, le=1024 * 1024, description="Largest request body in bytes; more gets 413."
     )
-    order_lifetime: Duration = Field(
+    order_lifetime: Span = Field(
         default=timedelta(days=7), description="How long an order may be worked on until it is finalized."
     )
-    pending_authorization_lifetime: Duration = Field(
+    pending_authorization_lifetime: Span = Field(
         default=timedelta(days=7), description="How long an authorization waits for its challenge."
     )
-    authorization_lifetime: Duration = Field(
+    authorization_lifetime: Span = Field(
         default=timedelta(days=30),
         description="How long a valid authorization counts for its order; reuse by later orders is the "
         "policy's to allow (authenticate.acme-account.reuse_authorization).",
@@ -126,7 +161,7 @@ class AcmeOptions(BaseModel):
     validation_attempts: int = Field(
         default=3, ge=1, le=10, description="How often a name is looked at before its challenge fails."
     )
-    validation_timeout: Duration = Field(
+    validation_timeout: Span = Field(
         default=timedelta(seconds=10),
         le=timedelta(seconds=30),
         description="Time for one attempt in all, DNS and redirects included; 30s at most.",
@@ -152,14 +187,16 @@ class AcmeOptions(BaseModel):
         description="Reasons (RFC 5280 section 5.3.1) that clients may give.",
     )
     renewal_info: bool = Field(default=True, description="Offer renewal information (RFC 9773).")
-    renewal_retry_after: Duration = Field(
+    renewal_retry_after: Span = Field(
         default=timedelta(hours=6), description="How often clients are to ask for renewal information."
     )
-    renewal_explanation_url: str | None = Field(
+    renewal_explanation_url: Url | None = Field(
         default=None, description="explanationURL of renewal information (RFC 9773 section 4.2)."
     )
     default_profile: str | None = Field(
-        default=None, description="Profile of orders that name none; without it they have no profile."
+        default=None,
+        description="Profile of orders that name none: one that a policy of this endpoint is for. "
+        "Without it they have no profile.",
     )
     limits: Limits = Field(default_factory=Limits, description="Rate limits.")
 

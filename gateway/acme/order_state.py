@@ -18,7 +18,6 @@ from gateway.acme.problems import plain, problem_document
 from gateway.acme.tables import authorizations, orders
 from gateway.acme.tables.authorizations import AuthorizationRow
 from gateway.acme.tables.orders import OrderRow
-from gateway.model.ids import EndpointName
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, Unavailable
 
 PENDING, READY, PROCESSING, VALID, INVALID = "pending", "ready", "processing", "valid", "invalid"
@@ -63,14 +62,34 @@ def with_authorizations(connection: Any, order: OrderRow) -> OrderView:
     )
 
 
+def all_with_authorizations(
+    connection: Any, endpoint: str, account_id: str, rows: Sequence[OrderRow]
+) -> tuple[OrderView, ...]:
+    """Several orders of one account, in two reads whatever their number."""
+    wanted = dict.fromkeys(one for row in rows for one in row.authorizations)
+    found = authorizations.of_orders(connection, endpoint, account_id, tuple(wanted))
+    return tuple(
+        [OrderView(row, tuple([found[one] for one in row.authorizations if one in found])) for row in rows]
+    )
+
+
 async def state_of(exchange: Exchange, view: OrderView) -> OrderState:
     """The state of an order now. Raises StoreUnavailable."""
-    outcome: Outcome | None = None
-    if may_be_finalized(view):
-        outcome = await exchange.services.enrolments.outcome_of(
-            ACME, EndpointName(view.order.endpoint), order_parts(view.order.id)
+    (state,) = await states_of(exchange, (view,))
+    return state
+
+
+async def states_of(exchange: Exchange, views: Sequence[OrderView]) -> tuple[OrderState, ...]:
+    """The states of orders of this endpoint now, in their order. Raises StoreUnavailable."""
+    ids = [view.order.id for view in views if may_be_finalized(view)]
+    outcomes: dict[str, Outcome | None] = {}
+    if ids:
+        found = await exchange.services.enrolments.outcomes_of(
+            ACME, exchange.endpoint, [order_parts(one) for one in ids]
         )
-    return derived_state(view, outcome, exchange.services.clock.now())
+        outcomes = dict(zip(ids, found, strict=True))
+    now = exchange.services.clock.now()
+    return tuple([derived_state(view, outcomes.get(view.order.id), now) for view in views])
 
 
 def order_parts(order_id: str) -> tuple[bytes, ...]:

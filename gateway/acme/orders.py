@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from gateway.acme.new_order import WantedOrder, read_new_order
 from gateway.acme.objects import json_answer, order_answer
 from gateway.acme.order_request import names_request
 from gateway.acme.order_state import OrderView
-from gateway.acme.replaces import Replaced, already_replaced, check_replaces
+from gateway.acme.replaces import Replaced, check_replaces
 from gateway.acme.tables import authorizations, events, orders
 from gateway.acme.tables.accounts import AccountRow
 from gateway.acme.tables.authorizations import AuthorizationRow
@@ -32,6 +33,8 @@ from gateway.model.preview import Preview
 from gateway.model.reasons import ReasonCode
 
 PAGE_SIZE = 50
+_ATTEMPTS = 3
+_BEFORE = re.compile(rb"before=([0-9a-f]{44})")  # as ``new_object_id`` makes them
 TOKEN_BYTES = 32  # RFC 8555 section 8.1: at least 128 bits of entropy
 # An authorization that ends sooner is not reused: the new order needs time to be worked on.
 _ENOUGH = timedelta(hours=1)
@@ -44,6 +47,7 @@ class _Planned:
     view: OrderView
     fresh: tuple[AuthorizationRow, ...]
     uses: tuple[limits.Use, ...]
+    replaced: Replaced | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +67,18 @@ async def new_order(signed: Signed) -> HttpResponse:
     exchange, account = signed.exchange, signed.known_account
     wanted = read_new_order(exchange, signed.jws.payload)
     preview = await _judged(exchange, account, wanted)
-    replaced: Replaced | None = None
-    if wanted.replaces is not None:
-        replaced = await check_replaces(exchange, account, wanted.identifiers, wanted.replaces)
-    planned = await _planned(signed, wanted, preview, replaced)
-    try:
-        await _write(signed, planned)
-    except Conflict as exc:
-        if replaced is None:
-            raise
-        raise already_replaced() from exc
-    state = order_state.derived_state(planned.view, None, exchange.services.clock.now())
-    return order_answer(exchange.links, planned.view, state, status=201, with_location=True)
+    for _ in range(_ATTEMPTS):
+        replaced: Replaced | None = None
+        if wanted.replaces is not None:
+            replaced = await check_replaces(exchange, account, wanted.identifiers, wanted.replaces)
+        planned = await _planned(signed, wanted, preview, replaced)
+        try:
+            await _write(signed, planned)
+        except Conflict:
+            continue  # others took the last use of a limit or claimed the certificate: judge again
+        state = order_state.derived_state(planned.view, None, exchange.services.clock.now())
+        return order_answer(exchange.links, planned.view, state, status=201, with_location=True)
+    raise Conflict("others were faster several times")
 
 
 async def order(signed: Signed, view: OrderView) -> HttpResponse:
@@ -89,16 +93,18 @@ async def orders_list(signed: Signed) -> HttpResponse:
     exchange, account = signed.exchange, signed.known_account
     before = _place(exchange.request.query)
 
-    def read(connection: Any) -> tuple[list[OrderView], int | None]:
+    def read(connection: Any) -> tuple[tuple[OrderView, ...], str | None]:
         page = orders.of_account(connection, exchange.endpoint, account.id, limit=PAGE_SIZE, before=before)
-        return [order_state.with_authorizations(connection, row) for row in page.rows], page.next_before
+        views = order_state.all_with_authorizations(connection, exchange.endpoint, account.id, page.rows)
+        return views, page.next_before
 
     views, next_before = await exchange.services.records.read(read)
-    urls = []
-    for view in views:
-        state = await order_state.state_of(exchange, view)
-        if state.status != order_state.INVALID:
-            urls.append(exchange.links.order(view.order.id))
+    states = await order_state.states_of(exchange, views)
+    urls = [
+        exchange.links.order(view.order.id)
+        for view, state in zip(views, states, strict=True)
+        if state.status != order_state.INVALID
+    ]
     following = exchange.links.orders(account.id, next_before) if next_before is not None else None
     headers = (("Link", f'<{following}>;rel="next"'),) if following else ()
     return json_answer({"orders": urls}, headers=headers)
@@ -109,14 +115,14 @@ def _read_only(signed: Signed) -> None:
         raise malformed("this resource is read by a POST with an empty payload (RFC 8555 section 6.3)")
 
 
-def _place(query: bytes) -> int | None:
-    """Where a page begins: ``before=N`` of our own links, nothing else."""
+def _place(query: bytes) -> str | None:
+    """Where a page begins: ``before=ID`` of our own links, nothing else."""
     if not query:
         return None
-    name, _, number = query.partition(b"=")
-    if name != b"before" or not number.isdigit() or len(number) > 18:
+    found = _BEFORE.fullmatch(query)
+    if found is None:
         raise malformed("the query of an orders URL is as the rel=next link has it")
-    return int(number)
+    return found[1].decode("ascii")
 
 
 async def _judged(exchange: Exchange, account: AccountRow, wanted: WantedOrder) -> Preview:
@@ -141,14 +147,13 @@ async def _planned(
 ) -> _Planned:
     exchange, account = signed.exchange, signed.known_account
     now = exchange.services.clock.now()
-    uses: tuple[limits.Use, ...] = ()
-    if replaced is None or not replaced.due:  # RFC 9773 section 5: renewals in their window go free
-        uses = limits.order_uses(exchange.options.limits, exchange.endpoint, account.id, wanted.identifiers)
-    names = [one.value for one in wanted.identifiers]
+    uses = limits.order_uses(exchange.options.limits, exchange.endpoint, account.id, wanted.identifiers)
+    names = [(one.value, one.wildcard) for one in wanted.identifiers]
     reusing = bool(preview.reuse_s or preview.prevalidated)
 
     def read(connection: Any) -> _Known:
-        limits.check_in(connection, uses, now)
+        if replaced is None or not replaced.exempt:
+            limits.check_in(connection, uses, now)
         return _Known(
             authorizations.valid_for(
                 connection, exchange.endpoint, account.id, names if reusing else (), now + _ENOUGH
@@ -174,7 +179,7 @@ async def _planned(
         sum(row.status == authorizations.PENDING for row in fresh),
     )
     order_row = _order_row(exchange, account, wanted, replaced, rows, now)
-    return _Planned(OrderView(order_row, tuple(rows)), tuple(fresh), uses)
+    return _Planned(OrderView(order_row, tuple(rows)), tuple(fresh), uses, replaced)
 
 
 def _order_row(
@@ -278,8 +283,11 @@ async def _write(signed: Signed, planned: _Planned) -> None:
     unit = Unit()
     for one in planned.fresh:
         authorizations.insert(unit, one)
+    if planned.replaced is not None:
+        planned.replaced.release(unit)
     orders.insert(unit, row)
-    limits.charge(unit, planned.uses, row.created_at)
+    exempt = planned.replaced is not None and planned.replaced.exempt
+    (limits.charge if exempt else limits.take)(unit, planned.uses, row.created_at)
     events.order_event(
         unit,
         "order.new",

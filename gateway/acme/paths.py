@@ -38,8 +38,8 @@ class Links:
     def account(self, account_id: str) -> str:
         return f"{self.root}/account/{account_id}"
 
-    def orders(self, account_id: str, before: int | None = None) -> str:
-        """``before`` is the place where a further page begins."""
+    def orders(self, account_id: str, before: str | None = None) -> str:
+        """``before`` is the id of the order that the page before ended with."""
         return f"{self.root}/orders/{account_id}" + (f"?before={before}" if before is not None else "")
 
     def order(self, order_id: str) -> str:

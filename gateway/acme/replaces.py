@@ -1,7 +1,8 @@
 """The ``replaces`` of a new order: which certificate it renews (RFC 9773 section 5).
 
 An order claims a certificate by the unique column ``replaces_sha256`` of its row, so that of many that come
-at once one gets it. An invalid order's claim is given up as soon as the next one asks.
+at once one gets it. An invalid order's claim is given up in the unit that writes the next one, so that a
+certificate which was claimed before is known as such for as long as nobody has replaced it.
 """
 
 from __future__ import annotations
@@ -28,13 +29,20 @@ class Replaced:
     """A certificate that this account may replace. ``certificate_id`` is as the client wrote it, ``sha256``
     the lower-case hex that the order's row claims it by.
 
-    ``due``: its renewal window has begun, so that the order is not to be held up by rate limits.
+    ``claimed_by`` is the invalid order whose claim is to be given up (``release``). ``exempt``: the order is
+    not to be held up by rate limits, as the first one that renews a certificate within its window.
     """
 
     certificate_id: str
     sha256: str
     certificate_der: bytes
-    due: bool
+    claimed_by: str | None
+    exempt: bool
+
+    def release(self, unit: Unit) -> None:
+        """Free the certificate for the order of this unit. Commit raises Conflict if another was faster."""
+        if self.claimed_by is not None:
+            orders.release(unit, self.claimed_by)
 
 
 async def check_replaces(
@@ -44,7 +52,7 @@ async def check_replaces(
 
     Raises AcmeError: malformed (also for a certificate that is unknown here or shares no identifier),
     unauthorized for another account's, alreadyReplaced; StoreUnavailable. The unit that inserts the order may
-    still meet a Conflict: raise ``already_replaced`` then.
+    still meet a Conflict: judge again then.
     """
     record = await find(exchange, parse_id(certificate_id))
     if record is None:
@@ -60,9 +68,13 @@ async def check_replaces(
             "replaces names a certificate that shares no identifier with this order",
             code=ReasonCode.RENEWAL_NAMES_DIFFER,
         )
-    await _give_up_invalid_claim(exchange, record.sha256)
-    due = renewal_window(record).start <= exchange.services.clock.now()
-    return Replaced(certificate_id, record.sha256, record.certificate_der, due)
+    claimed_by = await _invalid_claim(exchange, record.sha256)
+    # RFC 9773 section 5 has the limits lifted; for one order, else a client that fails goes on for ever.
+    now = exchange.services.clock.now()
+    in_time = renewal_window(record).start <= now < record.not_after
+    return Replaced(
+        certificate_id, record.sha256, record.certificate_der, claimed_by, in_time and claimed_by is None
+    )
 
 
 def already_replaced() -> AcmeError:
@@ -75,10 +87,10 @@ def already_replaced() -> AcmeError:
     )
 
 
-async def _give_up_invalid_claim(exchange: Exchange, sha256: str) -> None:
-    """Free the certificate of an order that has become invalid, which is for good (RFC 8555 section 7.1.6).
+async def _invalid_claim(exchange: Exchange, sha256: str) -> str | None:
+    """The order that claims the certificate and is invalid, which is for good (RFC 8555 section 7.1.6).
 
-    Raises AcmeError (alreadyReplaced) where the order is not invalid.
+    None where no order claims it. Raises AcmeError (alreadyReplaced) where the order is not invalid.
     """
 
     def read(connection: Any) -> OrderView | None:
@@ -87,10 +99,8 @@ async def _give_up_invalid_claim(exchange: Exchange, sha256: str) -> None:
 
     view = await exchange.services.records.read(read)
     if view is None:
-        return
+        return None
     state = await order_state.state_of(exchange, view)
     if state.status != order_state.INVALID:
         raise already_replaced()
-    unit = Unit()
-    orders.release(unit, view.order.id)
-    await exchange.services.records.commit(unit)
+    return view.order.id

@@ -113,12 +113,16 @@ async def _authorized_for_all(exchange: Exchange, account: AccountRow, record: C
     kinds = {name.partition(":")[0] for name in names}
     if not names or not kinds <= set(_ORDERABLE):
         return False
-    bare = [name.partition(":")[2].removeprefix("*.") for name in names]
+    wanted = [_bare(name.partition(":")[2]) for name in names]
     now = exchange.services.clock.now()
     rows = await exchange.services.records.read(
-        lambda connection: authorizations.valid_for(connection, exchange.endpoint, account.id, bare, now)
+        lambda connection: authorizations.valid_for(connection, exchange.endpoint, account.id, wanted, now)
     )
     return set(names) <= {row.identifier for row in rows}
+
+
+def _bare(name: str) -> authorizations.Name:
+    return name.removeprefix("*."), name.startswith("*.")
 
 
 def _reason(options: AcmeOptions, code: int | None) -> RevocationReason:

@@ -109,8 +109,8 @@ def deactivate(
     as_json: JsonOption = False,
 ) -> None:
     """Turn an account off for good: its status becomes revoked. Certificates that it got stay valid."""
-    from gateway.acme.tables import accounts
-    from gateway.store.unit import AuditEvent, Unit
+    from gateway.acme.tables import accounts, events
+    from gateway.store.unit import Unit
 
     with open_session(config_file, data_dir) as session:
         row = _find(session, account_id)
@@ -120,8 +120,7 @@ def deactivate(
         after = replace(row, status=accounts.REVOKED)
         unit = Unit()
         accounts.change(unit, row, after)
-        told = {"protocol": "acme", "endpoint": row.endpoint, "contacts": list(row.contacts)}
-        unit.audit(AuditEvent(actor(), "account.revoke", row.id, details=told))
+        events.revoked_account_event(unit, actor(), row)
         session.store.recorder.commit_blocking(unit)
     if as_json:
         print_json(_document(after))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import assert_never
+
+from sqlalchemy import Connection
 
 from gateway.clock import to_epoch_s
 from gateway.enrolment import record
 from gateway.enrolment.approval import SYSTEM, expired_reason, overdue, refuse_waiting
 from gateway.enrolment.closing import in_doubt
-from gateway.enrolment.gather import Earlier, answers
+from gateway.enrolment.gather import Earlier, answers, find_earlier
 from gateway.errors import Conflict
 from gateway.model.ids import RequestId
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable
 from gateway.model.reasons import Reason, ReasonCode
+from gateway.store import progress
+from gateway.store.progress import Progress
 from gateway.store.requests import RequestRow
 from gateway.store.store import Store
 from gateway.store.unit import Unit
@@ -64,6 +69,30 @@ async def what_became(store: Store, earlier: Earlier, now: datetime) -> Outcome:
             return in_doubt(row)
         case _:
             assert_never(row.state)
+
+
+async def outcomes_by_correlation(
+    store: Store, hashes: Sequence[str], now: datetime
+) -> tuple[Outcome | None, ...]:
+    """What the requests with these correlations have become, in one read; None where there is none.
+
+    Raises StoreUnavailable.
+    """
+
+    def find(connection: Connection) -> list[Issued | Earlier | None]:
+        there = progress.by_correlations(connection, hashes)
+        return [
+            _issued(there[one]) or find_earlier(connection, one) if one in there else None for one in hashes
+        ]
+
+    found = await store.reader.read(find)
+    return tuple([await what_became(store, one, now) if isinstance(one, Earlier) else one for one in found])
+
+
+def _issued(found: Progress) -> Issued | None:
+    if found.state is not State.ISSUED or found.certificate_der is None:
+        return None
+    return Issued(RequestId(found.request_id), found.certificate_der, found.chain_der)
 
 
 def under_work() -> Unavailable:

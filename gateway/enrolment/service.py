@@ -10,8 +10,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy import Connection
-
 from gateway.authn.authenticate import Authenticator, check_new_request
 from gateway.authn.claims import Claims, read_claims
 from gateway.authn.refusal import CredentialRefused
@@ -27,7 +25,7 @@ from gateway.enrolment.gather import Earlier, Gathered, find_earlier, gather
 from gateway.enrolment.plan_json import plan_to_json
 from gateway.enrolment.record import Judged
 from gateway.enrolment.refusals import Refusals
-from gateway.enrolment.repeat import answer_again, under_work, what_became
+from gateway.enrolment.repeat import answer_again, outcomes_by_correlation, under_work
 from gateway.enrolment.settle import Recheck, Settlement
 from gateway.errors import BackendUnavailable, Conflict, MalformedMessage
 from gateway.model.decision import Allow, Deny, TraceStep
@@ -52,7 +50,7 @@ from gateway.policy.engine import (
 )
 from gateway.policy.facts import Facts, PreviousCertificate
 from gateway.policy.rules import Bundle
-from gateway.store import credentials, jobs, progress, requests
+from gateway.store import credentials, jobs, requests
 from gateway.store.store import Store
 from gateway.store.unit import Unit
 
@@ -131,19 +129,15 @@ class EnrolmentService:
         self, protocol: ProtocolName, endpoint: EndpointName, parts: tuple[bytes, ...]
     ) -> Outcome | None:
         """What became of the request with this correlation (one without identity); None: there is none."""
-        correlation = transaction_hash(protocol, endpoint, parts)
+        (outcome,) = await self.outcomes_of(protocol, endpoint, (parts,))
+        return outcome
 
-        def find(connection: Connection) -> Issued | Earlier | None:
-            found = progress.by_correlation(connection, correlation)
-            if found is not None and found.state is State.ISSUED and found.certificate_der is not None:
-                return Issued(RequestId(found.request_id), found.certificate_der, found.chain_der)
-            return None if found is None else find_earlier(connection, correlation)
-
-        match await self._store.reader.read(find):
-            case Earlier() as earlier:
-                return await what_became(self._store, earlier, self._clock.now())
-            case issued_or_none:
-                return issued_or_none
+    async def outcomes_of(
+        self, protocol: ProtocolName, endpoint: EndpointName, many: Sequence[tuple[bytes, ...]]
+    ) -> tuple[Outcome | None, ...]:
+        """As ``outcome_of`` for many, in one read."""
+        hashes = [transaction_hash(protocol, endpoint, parts) for parts in many]
+        return await outcomes_by_correlation(self._store, hashes, self._clock.now())
 
     async def record_bad_message(self, bad: BadMessage) -> Refused:
         """Record a message that never became a request; bounded per source address."""

@@ -80,6 +80,7 @@ def load_bundle(
     for one in loader.read:
         _compile_one(loader, one)
     _compile_policies(loader)
+    _check_default_profiles(loader)
     loader.found.raise_if_any(MAX_COMPLAINTS)
     if not loader.policies:
         name = sources[0].name if sources else "policies"
@@ -255,6 +256,32 @@ def _check_binding(loader: _Loader, policy: CompiledPolicy, document: Document) 
                 "or name a challenge here"
             )
             loader.found.add(document, ("authenticate", "acme-account", "challenges"), text)
+
+
+def _check_default_profiles(loader: _Loader) -> None:
+    """The profile of orders that name none (``options.default_profile``) must be one that can be had."""
+    if loader.unreadable:
+        return
+    for one in loader.read:
+        if not isinstance(one.model, Endpoint):
+            continue
+        place = one.model.protocol, one.model.metadata.name
+        wanted = getattr(loader.endpoints[place].options, "default_profile", None)
+        offered = {
+            profile
+            for policy in loader.policies
+            if policy.protocol == place[0] and place[1] in policy.endpoints
+            if Operation.ENROLL in policy.operations
+            for profile in policy.profiles
+        }
+        if wanted is not None and wanted not in offered:
+            hint = did_you_mean(wanted, offered)
+            hint += " " if hint.endswith("?") else ". "
+            text = (
+                f"no policy of this endpoint is for the profile {wanted!r}; {hint}A policy is for a profile "
+                "by match: {profile: ...}"
+            )
+            loader.found.add(one.document, ("options", "default_profile"), text)
 
 
 def _at(value: Value, path: Path) -> Value:

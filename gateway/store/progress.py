@@ -1,15 +1,17 @@
-"""How far the request with a correlation has come, with its certificate: one read, since clients poll."""
+"""How far requests with given correlations have come, with certificates: one read, since clients poll."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from gateway.model.outcome import State
 from gateway.store.certificates import chain_certificates
+from gateway.store.many import ByKeys
 from gateway.store.schema import CERTIFICATE, CHAIN, REQUEST
-from gateway.store.statement import Statement
+from gateway.store.statement import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,12 @@ class Progress:
     chain_der: tuple[bytes, ...]
 
 
-def by_correlation(connection: Connection, correlation: str) -> Progress | None:
-    """The request that holds this correlation, whatever its state and that of its certificate."""
-    row = _BY_CORRELATION.first(connection, correlation=correlation)
-    if row is None:
-        return None
+def by_correlations(connection: Connection, correlations: Sequence[str]) -> dict[str, Progress]:
+    """The requests that hold these correlations, whatever their state and that of their certificates."""
+    return {str(row[0]): _progress(row[1:]) for row in _BY_CORRELATIONS.all(connection, correlations, {})}
+
+
+def _progress(row: Row) -> Progress:
     request_id, state, certificate_der, chain_der = row
     return Progress(
         request_id,
@@ -36,13 +39,13 @@ def by_correlation(connection: Connection, correlation: str) -> Progress | None:
     )
 
 
-_BY_CORRELATION = Statement(
-    select(REQUEST.c.id, REQUEST.c.state, CERTIFICATE.c.certificate_der, CHAIN.c.chain_der)
-    .select_from(
+_BY_CORRELATIONS = ByKeys(
+    select(
+        REQUEST.c.correlation, REQUEST.c.id, REQUEST.c.state, CERTIFICATE.c.certificate_der, CHAIN.c.chain_der
+    ).select_from(
         REQUEST.outerjoin(CERTIFICATE, CERTIFICATE.c.sha256 == REQUEST.c.certificate_sha256).outerjoin(
             CHAIN, CHAIN.c.sha256 == CERTIFICATE.c.chain_sha256
         )
-    )
-    .where(REQUEST.c.correlation == bindparam("correlation")),
-    ("correlation",),
+    ),
+    REQUEST.c.correlation,
 )

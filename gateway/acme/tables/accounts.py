@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.acme.tables.schema import ACCOUNT
 from gateway.clock import from_epoch_s, to_epoch_s
+from gateway.store import credentials
 from gateway.store.columns import storable_text, texts, texts_column
 from gateway.store.statement import Statement
 from gateway.store.unit import Unit
@@ -97,9 +98,10 @@ def key_in_use(connection: Connection, thumbprint: str) -> bool:
     return _ANY_THUMBPRINT.first(connection, thumbprint=thumbprint) is not None
 
 
-def by_credential(connection: Connection, credential_id: str) -> tuple[AccountRow, ...]:
-    """Accounts that are bound to an external account credential."""
-    return tuple(_row(row) for row in _BY_CREDENTIAL.all(connection, credential_id=credential_id))
+def binding_holds(connection: Connection, credential_id: str, now: datetime) -> bool:
+    """Whether what an account is bound to is neither revoked nor expired; uses count for new ones only."""
+    row = credentials.get(connection, credential_id)
+    return row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
 _COLUMNS = tuple(column for column in ACCOUNT.c if column.name != "pk")
@@ -118,10 +120,6 @@ _BY_THUMBPRINT = Statement(
 )
 _ANY_THUMBPRINT = Statement(
     select(ACCOUNT.c.pk).where(ACCOUNT.c.thumbprint == bindparam("thumbprint")).limit(1), ("thumbprint",)
-)
-_BY_CREDENTIAL = Statement(
-    select(*_COLUMNS).where(ACCOUNT.c.credential_id == bindparam("credential_id")).order_by(ACCOUNT.c.pk),
-    ("credential_id",),
 )
 _CHANGE = Statement(
     update(ACCOUNT)

@@ -6,7 +6,7 @@ fails, the authorization is invalid. So a challenge needs no row of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,10 +16,12 @@ from sqlalchemy import Connection, bindparam, func, select, text, update
 from gateway.acme.tables.schema import AUTHORIZATION
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.store.columns import json_object, json_text, optional_time, texts, texts_column, time_column
+from gateway.store.many import ByKeys
 from gateway.store.statement import Statement
 from gateway.store.unit import Unit
 
 PENDING, PROCESSING, VALID, INVALID, DEACTIVATED = "pending", "processing", "valid", "invalid", "deactivated"
+Name = tuple[str, bool]  # a name without "*.", and whether it is a wildcard's
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,40 +98,58 @@ def of_order(
     connection: Connection, endpoint: str, account_id: str, authorization_ids: Sequence[str]
 ) -> tuple[AuthorizationRow, ...]:
     """Those of one order, in its order."""
-    found = (get(connection, endpoint, account_id, one) for one in authorization_ids)
-    return tuple(row for row in found if row is not None)
+    found = of_orders(connection, endpoint, account_id, authorization_ids)
+    return tuple([found[one] for one in authorization_ids if one in found])
+
+
+def of_orders(
+    connection: Connection, endpoint: str, account_id: str, authorization_ids: Sequence[str]
+) -> dict[str, AuthorizationRow]:
+    """Those of several orders of one account, by id, in one query."""
+    rows = _BY_IDS.all(connection, authorization_ids, {"endpoint": endpoint, "account_id": account_id})
+    return {row.id: row for row in map(_row, rows)}
 
 
 def valid_for(
-    connection: Connection, endpoint: str, account_id: str, names: Sequence[str], now: datetime
+    connection: Connection, endpoint: str, account_id: str, names: Iterable[Name], after: datetime
 ) -> tuple[AuthorizationRow, ...]:
-    """Valid, unexpired authorizations of this account for these names (without "*."), newest first."""
-    found: list[AuthorizationRow] = []
-    for name in dict.fromkeys(names):
-        rows = _VALID_FOR.all(
-            connection, endpoint=endpoint, account_id=account_id, name_is=name, now_s=to_epoch_s(now)
-        )
-        found += [_row(row) for row in rows]
-    return tuple(found)
+    """Valid authorizations of this account for these names that expire after ``after``, newest first."""
+    return _named(_VALID_FOR, connection, endpoint, account_id, names, after)
 
 
 def pending_for(
-    connection: Connection, endpoint: str, account_id: str, names: Sequence[str], after: datetime
+    connection: Connection, endpoint: str, account_id: str, names: Iterable[Name], after: datetime
 ) -> tuple[AuthorizationRow, ...]:
     """Unanswered authorizations of this account for these names that expire after ``after``, newest first."""
-    found: list[AuthorizationRow] = []
-    for name in dict.fromkeys(names):
-        rows = _PENDING_FOR.all(
-            connection, endpoint=endpoint, account_id=account_id, name_is=name, after_s=to_epoch_s(after)
-        )
-        found += [_row(row) for row in rows]
-    return tuple(found)
+    return _named(_PENDING_FOR, connection, endpoint, account_id, names, after)
 
 
 def count_open(connection: Connection, account_id: str, now: datetime) -> int:
     """How many unexpired authorizations of this account wait for an answer or are being validated."""
     row = _COUNT_OPEN.first(connection, account_id=account_id, now_s=to_epoch_s(now))
     return int(row[0]) if row is not None else 0
+
+
+def _named(
+    statement: Statement,
+    connection: Connection,
+    endpoint: str,
+    account_id: str,
+    names: Iterable[Name],
+    after: datetime,
+) -> tuple[AuthorizationRow, ...]:
+    found: list[AuthorizationRow] = []
+    for name, wildcard in dict.fromkeys(names):
+        rows = statement.all(
+            connection,
+            endpoint=endpoint,
+            account_id=account_id,
+            name_is=name,
+            wildcard_is=int(wildcard),
+            after_s=to_epoch_s(after),
+        )
+        found += [_row(row) for row in rows]
+    return tuple(found)
 
 
 def _changing(row: AuthorizationRow) -> dict[str, int | str | None]:
@@ -165,33 +185,35 @@ _BY_ID = Statement(
     ),
     ("endpoint", "account_id", "authorization_id"),
 )
-_VALID_FOR = Statement(
-    select(*_COLUMNS)
-    .where(
+_BY_IDS = ByKeys(
+    select(*_COLUMNS).where(
         AUTHORIZATION.c.account_id == bindparam("account_id"),
-        AUTHORIZATION.c.name == bindparam("name_is"),
         AUTHORIZATION.c.endpoint == bindparam("endpoint"),
-        text("status = 'valid'"),
-        AUTHORIZATION.c.expires_at > bindparam("now_s"),
-    )
-    .order_by(AUTHORIZATION.c.pk.desc())
-    .limit(20),
-    ("endpoint", "account_id", "name_is", "now_s"),
+    ),
+    AUTHORIZATION.c.id,
+    ("endpoint", "account_id"),
 )
-_PENDING_FOR = Statement(
-    select(*_COLUMNS)
-    .where(
-        AUTHORIZATION.c.account_id == bindparam("account_id"),
-        AUTHORIZATION.c.name == bindparam("name_is"),
-        AUTHORIZATION.c.endpoint == bindparam("endpoint"),
-        text("status IN ('pending', 'processing')"),  # the words of the index
-        text("status = 'pending'"),
-        AUTHORIZATION.c.expires_at > bindparam("after_s"),
+
+
+def _by_name(status: str) -> Statement:
+    return Statement(
+        select(*_COLUMNS)
+        .where(
+            AUTHORIZATION.c.account_id == bindparam("account_id"),
+            AUTHORIZATION.c.name == bindparam("name_is"),
+            AUTHORIZATION.c.endpoint == bindparam("endpoint"),
+            AUTHORIZATION.c.wildcard == bindparam("wildcard_is"),
+            text("status IN ('pending', 'processing', 'valid')"),  # the words of the index
+            text(f"status = '{status}'"),
+            AUTHORIZATION.c.expires_at > bindparam("after_s"),
+        )
+        .order_by(AUTHORIZATION.c.pk.desc())
+        .limit(20),
+        ("endpoint", "account_id", "name_is", "wildcard_is", "after_s"),
     )
-    .order_by(AUTHORIZATION.c.pk.desc())
-    .limit(20),
-    ("endpoint", "account_id", "name_is", "after_s"),
-)
+
+
+_VALID_FOR, _PENDING_FOR = _by_name(VALID), _by_name(PENDING)
 _COUNT_OPEN = Statement(
     select(func.count())
     .select_from(AUTHORIZATION)

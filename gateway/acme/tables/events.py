@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gateway.acme.tables.accounts import AccountRow
 from gateway.store.columns import storable_text
 from gateway.store.unit import AuditEvent, Unit
 
@@ -34,6 +35,12 @@ def account_event(
     ``thumbprint`` is that of the key that signed the message, ``jws_digest`` the SHA-256 of its body in hex.
     """
     _add(unit, action, account_id, endpoint, account_id, thumbprint, jws_digest, outcome, details)
+
+
+def revoked_account_event(unit: Unit, actor: str, account: AccountRow) -> None:
+    """What an administrator did: ``account.revoke``. ``actor`` is as ``cli:NAME``."""
+    told = {"protocol": "acme", "endpoint": account.endpoint, "contacts": list(account.contacts)}
+    unit.audit(AuditEvent(actor, "account.revoke", account.id, details=told))
 
 
 def order_event(

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from gateway.acme.tables.schema import ORDER
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.store.columns import optional_time, texts, texts_column, time_column
-from gateway.store.statement import Statement
+from gateway.store.statement import INSERT_RANK, Statement
 from gateway.store.unit import Unit
 
 
@@ -36,10 +36,10 @@ class OrderRow:
 
 @dataclass(frozen=True, slots=True)
 class OrderPage:
-    """Newest first; ``next_before`` continues, None at the end."""
+    """Newest first; ``next_before``, the id of the last one, continues; None at the end."""
 
     rows: tuple[OrderRow, ...]
-    next_before: int | None
+    next_before: str | None
 
 
 def insert(unit: Unit, row: OrderRow) -> None:
@@ -64,7 +64,8 @@ def insert(unit: Unit, row: OrderRow) -> None:
 
 
 def release(unit: Unit, order_id: str) -> None:
-    """Give up an invalid order's claim to replace a certificate (RFC 9773 section 5)."""
+    """Give up an invalid order's claim to replace a certificate (RFC 9773 section 5), so that another order
+    of this unit can have it. Commit raises Conflict if it was given up already."""
     unit.move(_RELEASE, {"row_id": order_id})
 
 
@@ -86,19 +87,21 @@ def replacing(connection: Connection, certificate_sha256: str) -> OrderRow | Non
 
 
 def of_account(
-    connection: Connection, endpoint: str, account_id: str, *, limit: int = 100, before: int | None = None
+    connection: Connection, endpoint: str, account_id: str, *, limit: int = 100, before: str | None = None
 ) -> OrderPage:
+    """Ids begin with the time, so their order is that of the orders."""
     found = _OF_ACCOUNT.all(
         connection,
         endpoint=endpoint,
         account_id=account_id,
-        before=before if before is not None else 2**62,
+        before=before if before is not None else _BEHIND_ALL,
         most=limit + 1,
     )
-    rows = tuple(_row(row[1:]) for row in found[:limit])
-    return OrderPage(rows, found[limit - 1][0] if len(found) > limit else None)
+    rows = tuple([_row(row) for row in found[:limit]])
+    return OrderPage(rows, rows[-1].id if len(found) > limit else None)
 
 
+_BEHIND_ALL = "z"  # ids are hexadecimal
 _COLUMNS = tuple(column for column in ORDER.c if column.name != "pk")
 _NAMES = tuple(column.name for column in _COLUMNS)
 _BY_ID = Statement(
@@ -115,18 +118,22 @@ _ANY_BY_ID = Statement(
 )
 _REPLACING = Statement(select(*_COLUMNS).where(ORDER.c.replaces_sha256 == bindparam("sha256")), ("sha256",))
 _OF_ACCOUNT = Statement(
-    select(ORDER.c.pk, *_COLUMNS)
+    select(*_COLUMNS)
     .where(
         ORDER.c.account_id == bindparam("account_id"),
         ORDER.c.endpoint == bindparam("endpoint"),
-        ORDER.c.pk < bindparam("before"),
+        ORDER.c.id < bindparam("before"),
     )
-    .order_by(ORDER.c.pk.desc())
+    .order_by(ORDER.c.id.desc())
     .limit(bindparam("most")),
     ("endpoint", "account_id", "before", "most"),
 )
 _RELEASE = Statement(
-    update(ORDER).where(ORDER.c.id == bindparam("row_id")).values(replaces_sha256=None), ("row_id",)
+    update(ORDER)
+    .where(ORDER.c.id == bindparam("row_id"), text("replaces_sha256 IS NOT NULL"))
+    .values(replaces_sha256=None),
+    ("row_id",),
+    rank=INSERT_RANK - 1,
 )
 
 

@@ -53,7 +53,7 @@ ORDER = Table(
 )
 _REPLACING = text("replaces_sha256 IS NOT NULL")
 Index("acme_order_id_key", ORDER.c.id, unique=True)
-Index("acme_order_account", ORDER.c.account_id, ORDER.c.pk)
+Index("acme_order_account", ORDER.c.account_id, ORDER.c.id)
 Index(
     "acme_order_replaces_key",
     ORDER.c.replaces_sha256,
@@ -86,22 +86,22 @@ AUTHORIZATION = Table(
     Column("version", Integer, nullable=False),
 )
 _OPEN = text("status IN ('pending', 'processing')")
-_VALID = text("status = 'valid'")
+_USABLE = text("status IN ('pending', 'processing', 'valid')")
 Index("acme_authorization_id_key", AUTHORIZATION.c.id, unique=True)
 Index(
     "acme_authorization_open",
     AUTHORIZATION.c.account_id,
-    AUTHORIZATION.c.name,
     AUTHORIZATION.c.expires_at,
     sqlite_where=_OPEN,
     postgresql_where=_OPEN,
 )
 Index(
-    "acme_authorization_valid",
+    "acme_authorization_usable",
     AUTHORIZATION.c.account_id,
     AUTHORIZATION.c.name,
-    sqlite_where=_VALID,
-    postgresql_where=_VALID,
+    AUTHORIZATION.c.expires_at,
+    sqlite_where=_USABLE,
+    postgresql_where=_USABLE,
 )
 
 # One row per limited thing: when its allowance will be whole again (generic cell rate algorithm).

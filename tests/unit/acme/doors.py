@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ async def mac_key(
     name: str = "device-7",
     uses: int | None = None,
     endpoints: Sequence[str] | None = None,
+    expires_at: datetime | None = None,
 ) -> MacKey:
     """Give out an external account."""
     credential_id, secret = new_id(), b"m" * 32
@@ -82,6 +84,7 @@ async def mac_key(
         endpoints=None if endpoints is None else tuple(endpoints),
         sealed=seal(SERVER_KEY, credential_id, secret),
         uses_left=uses,
+        expires_at=expires_at,
     )
     unit = Unit()
     credentials.insert(unit, row)

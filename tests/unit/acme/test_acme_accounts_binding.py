@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest_asyncio
 
 from gateway.store import credentials
 from gateway.store.store import Store
+from gateway.store.unit import Unit
 from tests.support import acme_signing, pki
 from tests.unit.acme import doors
 from tests.unit.acme.house import BASE, Client, House, SetClock, document, header, problem
@@ -186,6 +188,80 @@ async def test_unbound_account_gets_its_binding_by_new_account(house: House) -> 
     assert (answer.status, header(answer, "Location")) == (200, client.kid)
     assert await _uses_left(house, mac_key.name) == 0
     assert (await client.post(str(client.kid), None)).status == 200
+
+
+async def test_wrong_binding_of_an_existing_account_is_refused(house: House) -> None:
+    """acme.md C54: also where the account has a good one."""
+    mac_key = await _mac_key(house)
+    client = house.client("bound")
+    binding = mac_key.binding(client)
+    assert (await _open(client, binding)).status == 201
+    wrong = doors.MacKey(mac_key.name, b"x" * 32)
+    answer = await _open(client, wrong.binding(client))
+    assert (answer.status, problem(answer)) == (403, "unauthorized")
+    assert problem(await _open(client, mac_key.binding(house.client("bound")))) == "malformed"
+    assert (await _open(client, binding)).status == 200
+
+
+async def test_own_binding_that_has_expired_is_no_reason_to_refuse_the_account(house: House) -> None:
+    """acme.md C44: clients send what they were configured with, each time."""
+    mac_key = await _mac_key(house, expires_at=house.clock.now() + timedelta(hours=1))
+    client = house.client("new-only")
+    binding = mac_key.binding(client)
+    assert (await _open(client, binding)).status == 201
+    house.clock.advance(hours=2)
+    assert (await _open(client, binding)).status == 200
+    other = await _mac_key(house, name="other", expires_at=house.clock.now())
+    answer = await _open(client, other.binding(client))
+    assert (answer.status, problem(answer)) == (403, "unauthorized")
+
+
+@pytest.mark.parametrize("end", ["revoked", "expired"])
+async def test_binding_that_holds_no_longer_gives_way_to_a_new_one(house: House, end: str) -> None:
+    """acme.md C54: not one that still holds."""
+    old = await _mac_key(house, name="old", expires_at=house.clock.now() + timedelta(hours=1))
+    new = await _mac_key(house, name="new", uses=2)
+    client = house.client("bound")
+    binding = old.binding(client)
+    assert (await _open(client, binding)).status == 201
+    answer = await _open(client, new.binding(client))
+    assert (answer.status, document(answer)["externalAccountBinding"]) == (200, binding)
+    assert await _uses_left(house, "new") == 2
+    if end == "expired":
+        house.clock.advance(hours=2)
+    else:
+        row = await house.store.reader.read(
+            lambda connection: credentials.by_name(connection, "acme-eab", "old")
+        )
+        assert row is not None
+        unit = Unit()
+        credentials.revoke(unit, row.id, house.clock.now())
+        await house.store.recorder.commit(unit)
+    again = new.binding(client)
+    for _ in range(2):
+        answer = await _open(client, again)
+        assert (answer.status, document(answer)["externalAccountBinding"]) == (200, again)
+    assert await _uses_left(house, "new") == 1
+
+
+async def test_binding_and_agreement_that_come_at_once_are_both_there_afterwards(house: House) -> None:
+    """acme.md E13: 200 is not said for a change that was lost."""
+    doors.change_options(house, "new-only", eab="none")
+    client = await house.client("new-only").registered()
+    doors.change_options(house, "new-only", terms_of_service=doors.TERMS)
+    mac_key = await _mac_key(house, uses=1)
+    twins = [Client(house, client.endpoint, client.key) for _ in range(2)]
+    for twin in twins:
+        twin.nonce = await twin.new_nonce()
+    answers = await asyncio.gather(
+        _open(twins[0], mac_key.binding(client)), _open(twins[1], termsOfServiceAgreed=True)
+    )
+    assert [answer.status for answer in answers] == [200, 200]
+    assert "externalAccountBinding" in document(answers[0])
+    assert document(answers[1])["termsOfServiceAgreed"] is True
+    found = document(await _open(client, onlyReturnExisting=True))
+    assert "externalAccountBinding" in found
+    assert found["termsOfServiceAgreed"] is True
 
 
 async def test_wrong_macs_are_slowed_down(house: House) -> None:

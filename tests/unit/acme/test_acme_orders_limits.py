@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +17,9 @@ from gateway.acme.options import Limit, Limits
 from gateway.frontend import Unit
 from gateway.model.ids import EndpointName
 from gateway.store.store import Store
-from tests.support import acme_policies
-from tests.unit.acme.house import House, SetClock, document, header, problem
+from tests.support import acme_policies, acme_signing
+from tests.unit.acme.authorized import csr_for
+from tests.unit.acme.house import Client, House, SetClock, document, header, problem
 
 HERE = EndpointName("default")
 NONE = {
@@ -71,6 +73,35 @@ async def test_order_beyond_the_limit_is_told_when_to_come_again(
     assert problem(await client.new_order([names[2]])) == "rateLimited"
     limited.clock.advance(seconds=1)
     assert (await client.new_order([names[2]])).status == 201
+
+
+@pytest.mark.parametrize("endpoint", ["orders-per-account", "orders-per-name"])
+async def test_of_orders_that_come_at_once_as_many_are_made_as_are_allowed(
+    limited: House, endpoint: str
+) -> None:
+    """acme.md C96: two in an hour, thirty at once; the others are told when to come again."""
+    client = await limited.client(endpoint).registered()
+    clients = [Client(limited, endpoint, client.key, client.kid) for _ in range(30)]
+    answers = await asyncio.gather(*(one.new_order(["a.test"]) for one in clients))
+    assert sorted(answer.status for answer in answers) == [201] * 2 + [429] * 28
+    refused = next(answer for answer in answers if answer.status == 429)
+    assert (problem(refused), header(refused, "Retry-After")) == ("rateLimited", "1800")
+
+
+async def test_too_many_is_told_and_logged_but_not_recorded(limited: House) -> None:
+    """acme.md C96, E11: whoever comes too often fills no table."""
+    client = await limited.client("orders-per-account").registered()
+    answers = [await client.new_order(["a.test"]) for _ in range(4)]
+    assert [answer.status for answer in answers] == [201, 201, 429, 429]
+    order = document(answers[0])
+    early = await client.post(order["finalize"], {"csr": acme_signing.b64u(csr_for("a.test"))})
+    assert problem(early) == "orderNotReady"
+    missing = await limited.client("orders-per-account").post("/new-account", {"onlyReturnExisting": True})
+    assert problem(missing) == "accountDoesNotExist"
+    found = await limited.store.reader.read(
+        lambda connection: connection.exec_driver_sql("SELECT count(*) FROM request").scalar_one()
+    )
+    assert found == 0
 
 
 async def test_limit_of_one_account_does_not_bind_another(limited: House) -> None:

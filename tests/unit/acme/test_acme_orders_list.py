@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.acme import orders
 from gateway.http.message import HttpResponse
-from tests.unit.acme.authorized import settle
+from gateway.store.statement import Statement
+from tests.unit.acme.authorized import csr_for, finalize, ready_order, settle
 from tests.unit.acme.house import Client, House, document, header, problem
 
 
@@ -48,7 +51,52 @@ async def test_list_goes_on_over_pages(house: House, monkeypatch: pytest.MonkeyP
     assert [one for page in found for one in page] == made[::-1]
 
 
-@pytest.mark.parametrize("query", ["before=x", "before=-1", "after=3", "before=", "before=" + "9" * 19])
+async def test_place_of_a_page_is_an_id_of_the_own_order(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """acme.md C52: it does not tell how many orders the gateway has."""
+    monkeypatch.setattr(orders, "PAGE_SIZE", 2)
+    client = await house.client().registered()
+    made = [header(await client.new_order([f"n{number}.test"]), "Location") for number in range(3)]
+    following = next_page(await client.post(list_url(client)))
+    assert str(following).partition("?before=")[2] == str(made[1]).rsplit("/", 1)[1]
+
+
+async def test_list_takes_as_many_reads_for_a_page_as_for_one_order(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """acme.md C52: orders, their authorizations and what became of them, each in one query."""
+    client = await house.client().registered()
+    order = await ready_order(house, client, "a0.test")
+    await finalize(client, order, csr_for("a0.test"))
+    few, statements = await counted(client, monkeypatch)
+    for number in range(1, 6):
+        order = await ready_order(house, client, f"a{number}.test", f"b{number}.test")
+        if number % 2:
+            await finalize(client, order, csr_for(f"a{number}.test", f"b{number}.test"))
+    many, more_statements = await counted(client, monkeypatch)
+    assert (len(few), len(many)) == (1, 6)
+    assert more_statements == statements
+
+
+async def counted(client: Client, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
+    """The account's orders, and how many statements read them."""
+    ran: list[str] = []
+    run = Statement.all
+
+    def noted(self: Statement, connection: Any, **values: Any) -> Any:
+        ran.append(self.sql("sqlite")[0])
+        return run(self, connection, **values)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Statement, "all", noted)
+        answer = await client.post(list_url(client))
+    return document(answer)["orders"], len(ran)
+
+
+@pytest.mark.parametrize(
+    "query", ["before=x", "before=1", "after=3", "before=", "before=" + "9" * 45, "before=" + "F" * 44]
+)
 async def test_page_that_is_none_of_ours_is_malformed(house: House, query: str) -> None:
     """acme.md C52"""
     client = await house.client().registered()

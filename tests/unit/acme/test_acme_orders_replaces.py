@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from gateway.acme.exchange import ACME
 from gateway.acme.order_state import order_parts
 from gateway.model.ids import EndpointName
 from gateway.model.outcome import Issued
+from gateway.store import certificates
 from gateway.store.store import Store
 from tests.support import acme_policies, acme_signing
 from tests.unit.acme.authorized import csr_for, finalize, ready_order, settle
 from tests.unit.acme.house import Client, House, SetClock, document, header, problem
+from tests.unit.acme.ordered import ordered
 
 
 @pytest_asyncio.fixture
@@ -97,3 +100,44 @@ async def test_renewal_in_its_window_is_not_limited_and_an_early_one_is(limited:
     limited.clock.advance(days=80)  # of 90
     assert problem(await client.new_order(["a.test"])) == "rateLimited"
     assert (await client.new_order(["a.test"], replaces=old)).status == 201
+
+
+async def test_renewal_that_failed_is_limited_when_it_comes_again(limited: House) -> None:
+    """acme.md C96: however often it is refused, the certificate stays known as claimed before."""
+    client = await limited.client().registered()
+    old = await issued_id(limited, client, "a.test")
+    limited.clock.advance(days=80)
+    failed = document(await client.new_order(["a.test"], replaces=old))
+    await settle(limited, client, failed["authorizations"], status="invalid")
+    for _ in range(3):
+        assert problem(await client.new_order(["a.test"], replaces=old)) == "rateLimited"
+
+
+async def test_exempt_renewal_counts_for_the_orders_that_follow(limited: House) -> None:
+    """acme.md C96: charged, though not held up."""
+    client = await limited.client().registered()
+    old = await issued_id(limited, client, "a.test")
+    limited.clock.advance(days=80)
+    assert (await client.new_order(["a.test"], replaces=old)).status == 201
+    limited.clock.advance(days=300)  # more than the year of the first order, less than that of the second
+    assert problem(await client.new_order(["a.test"])) == "rateLimited"
+
+
+async def test_expired_certificate_is_replaced_within_the_limits_only(limited: House) -> None:
+    """acme.md C96: nothing is left to be renewed in time."""
+    client = await limited.client().registered()
+    old = await issued_id(limited, client, "a.test")
+    limited.clock.advance(days=91)
+    assert problem(await client.new_order(["a.test"], replaces=old)) == "rateLimited"
+
+
+async def test_certificate_of_a_renewal_names_the_one_that_it_replaces(house: House) -> None:
+    """acme.md C67: the record goes from certificate to certificate."""
+    client = await house.client().registered()
+    old = await ordered(house, client, "a.test")
+    new = await ordered(house, client, "a.test", replaces=old.id)
+    first, second = (hashlib.sha256(one.der).hexdigest() for one in (old, new))
+    found = await house.store.reader.read(
+        lambda connection: [certificates.by_sha256(connection, one) for one in (first, second)]
+    )
+    assert [one.predecessor_sha256 for one in found if one is not None] == [None, first]

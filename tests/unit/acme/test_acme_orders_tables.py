@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from gateway.acme.tables import allowances, authorizations, orders
 from gateway.acme.tables.authorizations import AuthorizationRow
 from gateway.acme.tables.orders import OrderRow
 from gateway.errors import Conflict
+from gateway.store import many
 from gateway.store.migrate import migrate
 from gateway.store.store import Store
 from gateway.store.unit import Unit
@@ -122,6 +124,8 @@ def test_only_authorizations_that_can_serve_again_are_found_by_name(rows: Store)
         authorization("valid-new", status="valid", validated_at=NOW),
         authorization("valid-expired", status="valid", expires_at=NOW),
         authorization("valid-other-name", status="valid", name="b.test"),
+        authorization("valid-wildcard", status="valid", wildcard=True),
+        authorization("pending-wildcard", wildcard=True),
         authorization("valid-foreign", status="valid", account_id="other"),
         authorization("valid-elsewhere", status="valid", endpoint="other"),
         authorization("pending"),
@@ -132,12 +136,37 @@ def test_only_authorizations_that_can_serve_again_are_found_by_name(rows: Store)
         authorization("deactivated", status="deactivated"),
     ]
     commit(rows, *(lambda unit, row=row: authorizations.insert(unit, row) for row in made))
-    names = ["a.test", "a.test", "c.test"]
+    names = [("a.test", False), ("a.test", False), ("c.test", False)]
     valid = read(rows, lambda one: authorizations.valid_for(one, "default", "account", names, NOW))
     pending = read(rows, lambda one: authorizations.pending_for(one, "default", "account", names, NOW))
     assert [row.id for row in valid] == ["valid-new", "valid-old"]
     assert [row.id for row in pending] == ["pending"]
-    assert read(rows, lambda one: authorizations.count_open(one, "account", NOW)) == 2
+    assert read(rows, lambda one: authorizations.count_open(one, "account", NOW)) == 3
+
+
+@pytest.mark.parametrize("status", ["valid", "pending"])
+def test_authorization_behind_many_of_the_wildcard_is_found(rows: Store, status: str) -> None:
+    """acme.md C70: wildcards do not push plain names out of the number that is looked at."""
+    changes = {"status": status, "validated_at": NOW}
+    made = [authorization("plain", **changes)]
+    made += [authorization(f"wildcard-{number}", wildcard=True, **changes) for number in range(25)]
+    commit(rows, *(lambda unit, row=row: authorizations.insert(unit, row) for row in made))
+    find = authorizations.valid_for if status == "valid" else authorizations.pending_for
+    found = read(rows, lambda one: find(one, "default", "account", [("a.test", False)], NOW))
+    assert [row.id for row in found] == ["plain"]
+
+
+def test_authorizations_of_several_orders_are_one_read_in_whatever_number(rows: Store) -> None:
+    """acme.md C52: also more than a query takes at once."""
+    ids = [f"authorization-{number}" for number in range(many.LARGEST + 3)]
+    commit(rows, *(lambda unit, one=one: authorizations.insert(unit, authorization(one)) for one in ids))
+    for count in (0, 1, 2, 3, len(ids)):
+        found = read(
+            rows, lambda one, count=count: authorizations.of_order(one, "default", "account", ids[:count])
+        )
+        assert [row.id for row in found] == ids[:count]
+    found = read(rows, lambda one: authorizations.of_order(one, "default", "account", ["no", ids[1], ids[0]]))
+    assert [row.id for row in found] == [ids[1], ids[0]]
 
 
 def test_orders_are_listed_newest_first_and_page_by_page(rows: Store) -> None:
@@ -162,6 +191,8 @@ def test_certificate_is_replaced_by_one_order_until_that_gives_it_up(rows: Store
         commit(rows, lambda unit: orders.insert(unit, second))
     commit(rows, lambda unit: orders.release(unit, "one"), lambda unit: orders.insert(unit, second))
     assert read(rows, lambda one: orders.replacing(one, "f" * 64)) == second
+    with pytest.raises(Conflict):
+        commit(rows, lambda unit: orders.release(unit, "one"))
 
 
 def test_allowance_moves_on_from_now_or_from_where_it_stood(rows: Store) -> None:
@@ -169,13 +200,13 @@ def test_allowance_moves_on_from_now_or_from_where_it_stood(rows: Store) -> None
     key = "k" * 64
 
     def whole_at() -> Any:
-        return read(rows, lambda one: allowances.whole_at_ms(one, key))
+        return read(rows, lambda one: allowances.whole_at_ms(one, [key, "x" * 64])).get(key, 0)
 
     assert whole_at() == 0
-    commit(rows, lambda unit: allowances.use(unit, key, 1_000, 60))
-    commit(rows, lambda unit: allowances.use(unit, key, 1_000, 60))
+    commit(rows, lambda unit: allowances.charge(unit, key, 1_000, 60))
+    commit(rows, lambda unit: allowances.charge(unit, key, 1_000, 60))
     assert whole_at() == 1_120
-    commit(rows, lambda unit: allowances.use(unit, key, 5_000, 60))
+    commit(rows, lambda unit: allowances.charge(unit, key, 5_000, 60))
     assert whole_at() == 5_060
     commit(rows, lambda unit: allowances.forget(unit, 5_060))
     assert whole_at() == 5_060
@@ -186,8 +217,29 @@ def test_allowance_moves_on_from_now_or_from_where_it_stood(rows: Store) -> None
 def test_one_unit_may_charge_several_allowances_and_one_twice(rows: Store) -> None:
     def charged(unit: Unit) -> None:
         for key in ("a" * 64, "b" * 64, "a" * 64):
-            allowances.use(unit, key, 1_000, 10)
+            allowances.charge(unit, key, 1_000, 10)
 
     commit(rows, charged)
-    found = [read(rows, lambda one, key=key: allowances.whole_at_ms(one, key * 64)) for key in "ab"]
-    assert found == [1_020, 1_010]
+    keys = ["a" * 64, "b" * 64]
+    assert read(rows, lambda one: allowances.whole_at_ms(one, keys)) == {keys[0]: 1_020, keys[1]: 1_010}
+
+
+async def test_of_units_that_come_at_once_no_more_take_an_allowance_than_there_are_uses(rows: Store) -> None:
+    """acme.md C96: five in an hour, thirty in one batch; charging goes on beyond."""
+    hour_ms, key = 3_600_000, "k" * 64
+    step_ms = hour_ms // 5
+
+    async def one() -> bool:
+        unit = Unit()
+        allowances.take(unit, key, 1_000, step_ms, hour_ms - step_ms)
+        try:
+            await rows.recorder.commit(unit)
+        except Conflict:
+            return False
+        return True
+
+    assert sum(await asyncio.gather(*(one() for _ in range(30)))) == 5
+    assert not await one()
+    assert read(rows, lambda found: allowances.whole_at_ms(found, [key])) == {key: 1_000 + hour_ms}
+    commit(rows, lambda unit: allowances.charge(unit, key, 1_000, step_ms))
+    assert read(rows, lambda found: allowances.whole_at_ms(found, [key])) == {key: 1_000 + hour_ms + step_ms}

@@ -18,6 +18,7 @@ from gateway.acme.renewal_info import CertificateId, parse_id, renewal_window
 from gateway.acme.replaces import Replaced, check_replaces
 from gateway.acme.tables import accounts, orders
 from gateway.acme.tables.orders import OrderRow
+from gateway.errors import Conflict
 from gateway.frontend import Unit
 from gateway.model.certificate import CertificateRecord, CertificateStatus
 from gateway.model.ids import EndpointName, new_object_id
@@ -213,24 +214,30 @@ async def test_own_certificate_with_a_common_name_may_be_replaced(
     """acme.md C67"""
     replaced = await checked(house, client, one.id, "b.test", "new.test")
     assert (replaced.certificate_id, replaced.certificate_der) == (one.id, one.der)
-    assert not replaced.due
+    assert not replaced.exempt
 
 
-async def test_replacement_is_due_from_the_renewal_window_on(
+async def test_replacement_is_exempt_from_limits_from_the_renewal_window_to_the_end_of_the_certificate(
     house: House, client: Client, one: Ordered
 ) -> None:
-    """acme.md C96: exempt from limits."""
+    """acme.md C96"""
     start, _ = window_of(await ask(client, one.id))
     house.clock.moment = start - timedelta(seconds=1)
-    assert not (await checked(house, client, one.id, "a.test")).due
+    assert not (await checked(house, client, one.id, "a.test")).exempt
     house.clock.advance(seconds=1)
-    assert (await checked(house, client, one.id, "a.test")).due
+    assert (await checked(house, client, one.id, "a.test")).exempt
+    house.clock.moment = one.leaf.not_valid_after_utc - timedelta(seconds=1)
+    assert (await checked(house, client, one.id, "a.test")).exempt
+    house.clock.advance(seconds=1)
+    assert not (await checked(house, client, one.id, "a.test")).exempt
 
 
-async def test_revoked_certificate_is_due_for_replacement(house: House, client: Client, one: Ordered) -> None:
+async def test_replacement_of_a_revoked_certificate_is_exempt_from_limits(
+    house: House, client: Client, one: Ordered
+) -> None:
     """acme.md C95, C96"""
     assert (await client.post("/revoke-cert", {"certificate": one.b64u})).status == 200
-    assert (await checked(house, client, one.id, "a.test")).due
+    assert (await checked(house, client, one.id, "a.test")).exempt
 
 
 async def test_certificate_of_another_account_may_not_be_replaced(house: House, one: Ordered) -> None:
@@ -271,11 +278,38 @@ async def test_claim_of_an_invalid_order_is_given_up(house: House, client: Clien
     await claim(house, order, one, replaced.sha256)
     assert await refusal(house, client, one.id, "a.test") == (409, "alreadyReplaced")
     await settle(house, client, order["authorizations"], status="invalid")
-    assert (await checked(house, client, one.id, "a.test")).sha256 == replaced.sha256
+    again = await checked(house, client, one.id, "a.test")
+    claiming = await house.services.records.read(
+        lambda connection: orders.replacing(connection, replaced.sha256)
+    )
+    assert claiming is not None
+    assert (again.sha256, again.claimed_by) == (replaced.sha256, claiming.id)
+    unit = Unit()
+    again.release(unit)
+    await house.services.records.commit(unit)
     claiming = await house.services.records.read(
         lambda connection: orders.replacing(connection, replaced.sha256)
     )
     assert claiming is None
+
+
+async def test_claim_is_given_up_once(house: House, client: Client, one: Ordered) -> None:
+    """acme.md C67: of two that judge the same invalid claim, one goes on."""
+    start, _ = window_of(await ask(client, one.id))
+    house.clock.moment = start
+    replaced = await checked(house, client, one.id, "a.test")
+    answer = await client.new_order(["a.test"])
+    order = document(answer) | {"url": header(answer, "Location")}
+    await claim(house, order, one, replaced.sha256)
+    await settle(house, client, order["authorizations"], status="invalid")
+    again = await checked(house, client, one.id, "a.test")
+    assert not again.exempt
+    units = Unit(), Unit()
+    for unit in units:
+        again.release(unit)
+    await house.services.records.commit(units[0])
+    with pytest.raises(Conflict):
+        await house.services.records.commit(units[1])
 
 
 async def test_answer_is_plain_json(house: House, one: Ordered) -> None:

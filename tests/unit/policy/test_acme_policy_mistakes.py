@@ -105,6 +105,20 @@ WRONG_OPTIONS = {
     "{order_lifetime: soon}": "options.order_lifetime: is no duration; write for example 90s, 5m, 12h or 7d",
     "{limits: {orders_per_name: {count: 5, pre: 1h}}}": "orders_per_name.pre: unknown key 'pre'",
     "{validation_networks: [10.0.0.0/7x]}": "options.validation_networks.0",
+    "{order_lifetime: 0s}": "options.order_lifetime: ",
+    "{authorization_lifetime: 0d}": "options.authorization_lifetime: ",
+    "{pending_authorization_lifetime: 0s}": "options.pending_authorization_lifetime: ",
+    "{validation_timeout: 0s}": "options.validation_timeout: ",
+    "{validation_timeout: 31s}": "options.validation_timeout: ",
+    "{renewal_retry_after: 0s}": "options.renewal_retry_after: ",
+    "{order_lifetime: 999999999d}": "options.order_lifetime: ",
+    "{limits: {orders_per_name: {count: 5, per: 0s}}}": "options.limits.orders_per_name.per: ",
+    '{terms_of_service: "https://a.test/\\r\\nX: y"}': "options.terms_of_service: is no URL",
+    "{terms_of_service: 'javascript:alert(1)'}": "options.terms_of_service: is no URL",
+    "{website: 'https://'}": "options.website: is no URL",
+    "{renewal_explanation_url: 'https://a.test/>;rel=x'}": "options.renewal_explanation_url: is no URL",
+    "{caa_identities: ['ca.example; policy=x']}": "options.caa_identities.0: the DNS name",
+    "{caa_identities: ['*.ca.example']}": "options.caa_identities.0: is a wildcard",
     "{term_of_service: x}": "unknown key 'term_of_service'; did you mean 'terms_of_service'?",
 }
 
@@ -113,6 +127,28 @@ WRONG_OPTIONS = {
 def test_wrong_option_of_an_endpoint_is_refused_with_its_place(options: str) -> None:
     lines = told(acme_endpoint(options=options), acme_policy())
     assert any(WRONG_OPTIONS[options] in line and line.startswith("p.yaml:22:") for line in lines), lines
+
+
+def test_default_profile_that_no_policy_of_the_endpoint_is_for_is_refused_with_its_place() -> None:
+    """acme.md C66: each order without a profile would be refused."""
+    elsewhere = (
+        acme_endpoint("other")
+        + "---\n"
+        + acme_policy(
+            "elsewhere",
+            priority="90",
+            match="{protocol: acme, endpoint: other, operation: enroll, profile: long}",
+        )
+    )
+    here = acme_policy(match="{protocol: acme, endpoint: default, operation: enroll, profile: short}")
+    lines = told(acme_endpoint(options="{default_profile: long}"), here, elsewhere)
+    (line,) = lines
+    assert line.startswith("p.yaml:22:28: options.default_profile: no policy of this endpoint is for the "), (
+        line
+    )
+    assert "'long'; known here: short. A policy is for a profile by match: {profile: ...}" in line
+    bundle = acme_bundle(acme_policy(profile="short"), options="{default_profile: short}")
+    assert bundle.endpoints["acme", "default"].options.default_profile == "short"
 
 
 @pytest.mark.parametrize("name", ["directory", "new-order", "challenge"])

@@ -100,7 +100,7 @@ def _create_order() -> None:
         sa.PrimaryKeyConstraint("pk"),
     )
     op.create_index("acme_order_id_key", "acme_order", ["id"], unique=True)
-    op.create_index("acme_order_account", "acme_order", ["account_id", "pk"])
+    op.create_index("acme_order_account", "acme_order", ["account_id", "id"])
     _partial_index(
         "acme_order_replaces_key",
         "acme_order",
@@ -138,11 +138,14 @@ def _create_authorization() -> None:
     _partial_index(
         "acme_authorization_open",
         "acme_authorization",
-        ["account_id", "name", "expires_at"],
+        ["account_id", "expires_at"],
         "status IN ('pending', 'processing')",
     )
     _partial_index(
-        "acme_authorization_valid", "acme_authorization", ["account_id", "name"], "status = 'valid'"
+        "acme_authorization_usable",
+        "acme_authorization",
+        ["account_id", "name", "expires_at"],
+        "status IN ('pending', 'processing', 'valid')",
     )
 
 
