@@ -180,6 +180,19 @@ def test_ambiguous_path_is_a_malformed_problem_with_a_nonce(lab: Lab, path: str)
     assert answer.header("Replay-Nonce")
 
 
+@pytest.mark.parametrize("name", ["default", "other"])
+def test_pre_authorization_is_not_offered_and_not_found(lab: Lab, name: str) -> None:
+    """acme.md C79: newAuthz is in no directory, and whoever guesses its URL is told that there is none."""
+    client = lab.account(name)
+    assert "newAuthz" not in client.directory
+    url = client.directory["newOrder"].replace("/new-order", "/new-authz")
+    wanted = {"identifier": {"type": "dns", "value": "a.test"}}
+    answer = client.post(url, wanted)
+    answer.refused(404, "malformed")
+    assert answer.header("Replay-Nonce")
+    client.get(url).refused(404, "malformed")
+
+
 def test_reserved_word_is_never_taken_for_an_endpoint(lab: Lab) -> None:
     """acme.md C10: ``/acme/order/directory`` is an order of the default endpoint, if anything."""
     answer = lab.client().get(f"{lab.gateway.quickstart['https']}/acme/order/directory")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -83,6 +85,17 @@ def test_accounts_from_one_address_are_limited(limited: Lab) -> None:
     limited.account("few-accounts")
     _too_many(limited.client("few-accounts").new_account())
     assert first.new_account().status == 200
+
+
+def test_orders_that_come_at_once_on_many_connections_are_limited_to_the_number(limited: Lab) -> None:
+    """acme.md C96: thirty at once, two in an hour."""
+    client = limited.account("few-orders")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(client.same_account()) for _ in range(30)]
+        pool = stack.enter_context(ThreadPoolExecutor(len(clients)))
+        answers = list(pool.map(lambda one: one.new_order([new_name()]), clients))
+    assert sorted(answer.status for answer in answers) == [201] * 2 + [429] * 28
+    _too_many(next(answer for answer in answers if answer.status == 429))
 
 
 def test_failed_validations_of_one_name_are_limited(limited: Lab) -> None:

@@ -267,6 +267,18 @@ async def test_any_other_status_is_malformed(house: House, status: object) -> No
     assert problem(await client.post(str(client.kid), {"status": status})) == "malformed"
 
 
+async def test_of_accounts_that_are_opened_at_once_as_many_come_into_being_as_are_allowed(
+    house: House,
+) -> None:
+    """acme.md C96: one in an hour from one address; ten keys at once."""
+    clients = [house.client("few") for _ in range(10)]
+    for client in clients:
+        client.nonce = await client.new_nonce()
+    answers = await asyncio.gather(*(_open(client) for client in clients))
+    assert sorted(answer.status for answer in answers) == [201] + [429] * 9
+    assert {problem(answer) for answer in answers if answer.status == 429} == {"rateLimited"}
+
+
 async def test_accounts_of_one_address_are_limited(house: House) -> None:
     """acme.md C96"""
     client = await house.client("few").registered()
