@@ -37,10 +37,17 @@ def test_examples_of_the_policy_guide_load_together() -> None:
     assert hidden_policies(bundle) == ()
 
 
+README_ENDPOINTS = {"presses": "line1", "servers": "servers"}
+
+
 @pytest.mark.parametrize("block", _blocks("README.md"))
 def test_example_of_the_readme_loads_beside_the_default_bundle_and_takes_nothing_from_it(block: str) -> None:
     default = PolicySource("default.yaml", (ROOT / "policies" / "default.yaml").read_text())
     bundle = load_bundle((default, PolicySource("README.md", block)), load_plugins().registry(lab=False))
-    (presses,) = (policy for policy in bundle.policies if policy.name == "presses")
-    assert presses.endpoints == {"line1"}
+    (policy,) = (policy for policy in bundle.policies if policy.name in README_ENDPOINTS)
+    assert policy.endpoints == {README_ENDPOINTS[policy.name]}
     assert hidden_policies(bundle) == ()
+
+
+def test_readme_shows_a_policy_for_each_protocol() -> None:
+    assert len(_blocks("README.md")) == len(README_ENDPOINTS)
