@@ -112,8 +112,7 @@ class Challenges:
                 raise  # it was moved, but not by an answer
             return present
         after = replace(after, version=row.version + 1)
-        over = await self._validations.start(after, exchange.options, _WAIT_S)
-        return await self._present(row) if over else after
+        return await self._validations.start(after, exchange.options, _WAIT_S) or after
 
     async def _present(self, row: AuthorizationRow) -> AuthorizationRow:
         found = await self._services.records.read(

@@ -36,6 +36,9 @@ async def look(network: Network, row: AuthorizationRow, _allowed: Networks, time
     wanted = "the base64url SHA-256 of the key authorization"
     if not found.records:
         raise ValidationFault("dns", f"{where} has no TXT record; put one there with {wanted}", passing=True)
+    if found.owner != name:
+        # Where an alias leads may be a zone that only this host can ask: its records are nobody else's.
+        raise incorrect(f"{where} has {len(found.records)} TXT records, and none of them is {wanted}")
     values = ", ".join(shown(value.decode("latin-1"), 50) for value in found.records[:_MAX_SHOWN])
     more = f" and {len(found.records) - _MAX_SHOWN} more" if len(found.records) > _MAX_SHOWN else ""
     raise incorrect(f"{where} has TXT [{values}]{more}, and none of them is {wanted}; replace old ones")

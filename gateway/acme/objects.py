@@ -28,7 +28,7 @@ def json_answer(document: Mapping[str, object], status: int = 200, headers: Head
 
 def rfc3339(moment: datetime) -> str:
     """A UTC time in whole seconds, with Z (RFC 3339 section 5.6)."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.isoformat()[:19]}Z"  # half of what strftime takes
 
 
 def order_answer(

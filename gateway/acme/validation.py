@@ -52,10 +52,10 @@ _MAX_CONFLICTS = 5
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """The row as it stands now, and when to look again; None: there is a result, or nobody wants one."""
+    """The row as it stands now, and when to look again; ``in_s`` None: this is the result."""
 
     row: AuthorizationRow
-    in_s: float
+    in_s: float | None
 
 
 class Validations:
@@ -64,7 +64,7 @@ class Validations:
     def __init__(self, services: Services, slots: Slots | None = None) -> None:
         self._services = services
         self._slots = slots or Slots()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[AuthorizationRow | None]] = {}
 
     def begun(self, row: AuthorizationRow, options: AcmeOptions) -> Evidence:
         """What an authorization has as evidence when its first look begins: when that is overdue."""
@@ -81,14 +81,17 @@ class Validations:
         }
         self._services.jobs.enqueue(unit, VALIDATE_JOB, row.id, args, _overdue_at(row))
 
-    async def start(self, row: AuthorizationRow, options: AcmeOptions, wait_s: float) -> bool:
-        """Validate in a task of this worker; the answer and its job are committed. True if that is over
-        within so many seconds."""
+    async def start(
+        self, row: AuthorizationRow, options: AcmeOptions, wait_s: float
+    ) -> AuthorizationRow | None:
+        """Validate in a task of this worker; the answer and its job are committed. Gives the row with its
+        result, if there is one within so many seconds."""
         task = asyncio.create_task(self._validate(row, options), name=f"validate {row.id}")
         self._running[row.id] = task
         task.add_done_callback(lambda done: self._done(row.id, done))
-        done, _ = await asyncio.wait((task,), timeout=wait_s)
-        return bool(done)
+        await asyncio.wait((task,), timeout=wait_s)
+        over = task.done() and not task.cancelled() and task.exception() is None
+        return task.result() if over else None
 
     async def job(self, args: Mapping[str, object]) -> datetime | None:
         """One look by a job. Raises RetryLater and Conflict, on which the job is tried again."""
@@ -110,7 +113,7 @@ class Validations:
         except (NoSlot, TargetBusy):
             again_s = random.uniform(*_NO_SLOT_AGAIN_S)  # noqa: S311  # spreads, and hides nothing
             return self._services.clock.now() + timedelta(seconds=again_s)
-        if following is None:
+        if following is None or following.in_s is None:
             return None
         return self._services.clock.now() + timedelta(seconds=following.in_s)
 
@@ -185,15 +188,15 @@ class Validations:
         if unit.operations:
             await self._services.records.commit(unit)
 
-    def _done(self, authorization_id: str, task: asyncio.Task[None]) -> None:
+    def _done(self, authorization_id: str, task: asyncio.Task[AuthorizationRow | None]) -> None:
         self._running.pop(authorization_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             LOG.error("acme.validation-fault %s", authorization_id, exc_info=error)
 
-    async def _validate(self, row: AuthorizationRow, options: AcmeOptions) -> None:
+    async def _validate(self, row: AuthorizationRow, options: AcmeOptions) -> AuthorizationRow | None:
         following: _Next | None = _Next(row, 0)
         try:
-            while following is not None:
+            while following is not None and following.in_s is not None:
                 if following.in_s:
                     await asyncio.sleep(following.in_s)
                 following = await self._look(following.row, options)
@@ -201,6 +204,9 @@ class Validations:
             LOG.warning("acme.validation-waits %s: too many validations are under way", row.id)
         except (RetryLater, Conflict) as error:
             LOG.warning("acme.validation-waits %s: %s", row.id, error.detail or error)
+        else:
+            return None if following is None else following.row
+        return None
 
     async def _look(
         self, row: AuthorizationRow, options: AcmeOptions, *, by_job: bool = False
@@ -222,8 +228,8 @@ class Validations:
             expires_at=now + options.authorization_lifetime,
         )
         unit_facts = {"method": row.method, "identifier": row.identifier, **evidence}
-        await self._write(row, after, "authorization.valid", unit_facts)
-        return None
+        written = await self._write(row, after, "authorization.valid", unit_facts)
+        return None if written is None else _Next(written, None)
 
     async def _prove(self, row: AuthorizationRow, options: AcmeOptions) -> Evidence:
         services = self._services
@@ -256,8 +262,8 @@ class Validations:
             uses = limits.failed_validation_uses(
                 options.limits, EndpointName(row.endpoint), row.account_id, row.identifier
             )
-            await self._write(row, after, "authorization.invalid", facts, uses)
-            return None
+            ended = await self._write(row, after, "authorization.invalid", facts, uses)
+            return None if ended is None else _Next(ended, None)
         in_s = min(_BACK_OFF_BASE ** (attempts - 1), _MAX_BACK_OFF_S)
         at = (
             self._services.clock.now() + timedelta(seconds=in_s) if by_job else self._late(row, in_s, options)
@@ -275,11 +281,20 @@ class Validations:
         uses: Iterable[limits.Use] = (),
     ) -> AuthorizationRow | None:
         """Write a result, unless nobody waits for it any more; what is written, None if nothing was."""
-        services = self._services
-        for _ in range(_MAX_CONFLICTS):
-            present = await self._waiting(before.endpoint, before.account_id, before.id, before.attempt or "")
-            if present is None:
-                return None
+        services, present = self._services, before
+        account = await services.records.read(
+            lambda connection: accounts.get(connection, before.endpoint, before.account_id)
+        )
+        if account is None or account.status != accounts.VALID:
+            return None
+        for attempt in range(_MAX_CONFLICTS):
+            if attempt:  # it was moved meanwhile; the first time that is left to the version to tell
+                found = await self._waiting(
+                    before.endpoint, before.account_id, before.id, before.attempt or ""
+                )
+                if found is None:
+                    return None
+                present = found
             unit = Unit()
             authorizations.change(unit, present, after)
             if after.status != PROCESSING:

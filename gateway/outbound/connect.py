@@ -172,16 +172,18 @@ async def connect(
     allow_loopback: bool,
     targets: Rooms,
     deadline: float,
+    told: bool = True,
 ) -> Channel:
     """Connect to the first of these addresses that may be and can be connected to, IPv6 ones first.
 
-    ``targets`` bounds the connections to each. Raises ForbiddenAddress if none may be connected to,
+    ``targets`` bounds the connections to each. ``told``: whether a fault may name addresses that must not be
+    connected to; not where a DNS alias or a redirect led to them. Raises ForbiddenAddress if none may be,
     ConnectFault if none answers, TargetBusy if none does and one could not be asked.
     """
     ranges = tuple(allowed)
     good = [one for one in addresses if permitted(one, ranges, allow_loopback=allow_loopback)]
     if not good:
-        raise ForbiddenAddress(_forbidden(addresses))
+        raise ForbiddenAddress(_forbidden(addresses) if told else _FORBIDDEN)
     chosen = _chosen([connectable(one) for one in good])
     loop = asyncio.get_running_loop()
     faults: list[str] = []
@@ -207,6 +209,9 @@ async def connect(
     if busy is not None:
         raise TargetBusy(f"too many looks are under way at {busy}", retry_after_s=_BUSY_RETRY_S)
     raise ConnectFault("no connection to " + ", ".join(faults), passing=True)
+
+
+_FORBIDDEN = "leads to addresses that must not be connected to"
 
 
 def peer_text(address: Address, port: int) -> str:

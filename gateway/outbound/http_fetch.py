@@ -115,6 +115,7 @@ async def fetch(
             allow_loopback=settings.allow_loopback,
             targets=targets,
             deadline=deadline,
+            told=not hops and found.owner == target.host,
         )
         try:
             answer = await _exchange(target, channel)

@@ -61,6 +61,7 @@ async def probe(
         settings.tls_port,
         allowed=allowed,
         allow_loopback=settings.allow_loopback,
+        told=found.owner == host,
         targets=targets,
         deadline=deadline,
     )

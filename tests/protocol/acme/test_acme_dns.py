@@ -299,3 +299,14 @@ def test_fresh_look_at_caa_is_not_repeated_where_it_may_be_reused(zone: Zone) ->
     before = zone.dns.times_asked(order.names[0], "CAA")
     order.certified()
     assert zone.dns.times_asked(order.names[0], "CAA") == before >= 1
+
+
+def test_records_behind_an_alias_are_not_told_to_the_client(zone: Zone, order: Order) -> None:
+    """acme.md E1: what only this host can resolve is nobody else's business."""
+    name, _ = _record(order)
+    secret = f"secret.{new_name()}"
+    zone.dns.put(name, "CNAME", f"{secret}.")
+    zone.dns.put(secret, "TXT", '"ldap-password=hunter2"')
+    error = _error(_tried(order), "dns-01")
+    assert "hunter2" not in error["detail"]
+    assert secret in error["detail"]
