@@ -130,6 +130,9 @@ class Certificates(Protocol):
     async def key_compromised(self, spki_sha256: str) -> bool:
         """Whether a certificate of this key was revoked for keyCompromise."""
 
+    async def key_certified(self, spki_sha256: str) -> bool:
+        """Whether a certificate of ours with this key is neither expired nor revoked; on hold counts too."""
+
     async def revoke(self, record: CertificateRecord, reason: RevocationReason, actor: str) -> None:
         """Revoke; durable on return, and on the next CRL that anybody gets. Raises Conflict if revoked."""
 

@@ -37,7 +37,9 @@ class ExternalAccounts:
         self._store = store
         self._server_key = server_key
         self._clock = clock
-        self._throttle = FailureThrottle(monotonic)
+        # Nobody guesses 256 random bits, but a key identifier is no secret: bounded over all addresses, its
+        # owner could be kept out by anybody who knows it.
+        self._throttle = FailureThrottle(monotonic, per_user=False)
         self._nobodys = seal(server_key, _NOBODY, new_hmac_key())
 
     async def verify(

@@ -77,14 +77,16 @@ class TokenBuckets:
 
 
 class FailureThrottle:
-    """Charges three buckets before a secret is looked at, and gives back after a success.
+    """Charges its buckets before a secret is looked at, and gives back after a success.
 
     So attempts that run at the same time count against each other.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], *, per_user: bool = True) -> None:
+        """``per_user``: bound the attempts on one user over all addresses too. Anybody can lock a user out
+        by that, so it is for secrets that may be guessed from many addresses, not for random keys."""
         self._pair = TokenBuckets(monotonic, PER_USER_AND_ADDRESS)
-        self._user = TokenBuckets(monotonic, PER_USER)
+        self._user = TokenBuckets(monotonic, PER_USER) if per_user else None
         self._address = TokenBuckets(monotonic, PER_ADDRESS)
 
     def charge(self, user: str, address: str) -> int:
@@ -103,7 +105,8 @@ class FailureThrottle:
 
     def _buckets(self, user: str, address: str) -> tuple[tuple[TokenBuckets, str], ...]:
         name, source = _canonical(user), source_of(address)
-        return ((self._pair, f"{name}\n{source}"), (self._user, name), (self._address, source))
+        charged = ((self._pair, f"{name}\n{source}"), (self._address, source))
+        return charged if self._user is None else (*charged, (self._user, name))
 
 
 def _canonical(user: str) -> str:

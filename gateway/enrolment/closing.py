@@ -76,6 +76,14 @@ class Closing:
 
     async def in_doubt(self, work: Work, why: str) -> Outcome:
         """Leave the request to an operator: the CA may have issued, and cannot be asked."""
+        LOG.error(
+            "request.in-doubt request %s: %s; look at the CA %s whether it has issued, then run: "
+            "pkigate request settle %s --retry (it has not) or --refuse",
+            work.row.id,
+            why,
+            work.backend,
+            work.row.id,
+        )
         unit = Unit()
         row = self.move(unit, work, State.IN_DOUBT)
         unit.audit(record.event(row, "request.in-doubt", "failed", why=why))

@@ -16,8 +16,11 @@ from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import BASIC
 from gateway.model.keys import ClientKey, KeyToCome
 from gateway.model.outcome import State
+from gateway.policy.renewal_check import RENEWING
 from gateway.store import certificates, credentials, requests
 from gateway.store.requests import RequestRow
+
+_CERTIFIED = frozenset({State.ISSUED, State.UNCONFIRMED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def find_earlier(connection: Connection, correlation: str) -> Earlier | None:
     row = requests.by_correlation(connection, correlation)
     if row is None:
         return None
-    if row.state is not State.ISSUED or row.certificate_sha256 is None:
+    if row.state not in _CERTIFIED or row.certificate_sha256 is None:
         return Earlier(row)
     issued = certificates.by_sha256(connection, row.certificate_sha256)
     chain = certificates.chain(connection, issued.chain_sha256) if issued is not None else ()
@@ -97,8 +100,8 @@ def find_earlier(connection: Connection, correlation: str) -> Earlier | None:
 def _renewed(
     connection: Connection, request: EnrolmentRequest, presented: CertificateRecord | None
 ) -> CertificateRecord | None:
-    if request.renews_der is None:
-        return None
+    if request.renews_der is None or request.operation not in RENEWING:
+        return None  # what an ACME order says it replaces is for the record alone
     sha256 = hashlib.sha256(request.renews_der).hexdigest()
     if presented is not None and presented.sha256 == sha256:
         return presented

@@ -32,6 +32,13 @@ class IssuedCertificates:
             lambda connection: certificates.key_compromised(connection, spki_sha256)
         )
 
+    async def key_certified(self, spki_sha256: str) -> bool:
+        """Whether a certificate of ours with this key is neither expired nor revoked; on hold counts too."""
+        now = self._clock.now()
+        return await self._store.reader.read(
+            lambda connection: certificates.key_certified(connection, spki_sha256, now)
+        )
+
     async def revoke(self, record: CertificateRecord, reason: RevocationReason, actor: str) -> None:
         """Revoke; durable on return, and on the next CRL that anybody gets. Raises Conflict if revoked."""
         await self._store.recorder.commit(revocation(record, reason, actor, self._clock.now()))

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from gateway.clock import from_epoch_s, to_epoch_s
-from gateway.model.enrolment import CertificatePlan, Extension
+from gateway.model.enrolment import CertificatePlan, EnrolmentRequest, Extension
 from gateway.model.names import AttributeTypeAndValue, DistinguishedName, GeneralName, NameKind
 
 VERSION = 1
+NOT_BEFORE, NOT_AFTER = "not_before", "not_after"
+AskedDates = frozenset[str]  # which of the two the client named itself, so that nothing may move them
 
 
-def plan_to_json(plan: CertificatePlan) -> dict[str, object]:
+def asked_dates(request: EnrolmentRequest) -> AskedDates:
+    """The dates that the client named."""
+    named = ((NOT_BEFORE, request.not_before), (NOT_AFTER, request.not_after))
+    return frozenset(name for name, date in named if date is not None)
+
+
+def plan_to_json(plan: CertificatePlan, asked: AskedDates = frozenset()) -> dict[str, object]:
     """Without loss; DER as base64, times as seconds since 1970."""
     return {
         "plan_version": VERSION,
@@ -26,6 +33,7 @@ def plan_to_json(plan: CertificatePlan) -> dict[str, object]:
         "key_usage": list(plan.key_usage),
         "extended_key_usage": list(plan.extended_key_usage),
         "extensions": [[e.oid, e.critical, _b64(e.value_der)] for e in plan.extensions],
+        "asked_dates": sorted(asked),
     }
 
 
@@ -49,20 +57,9 @@ def plan_from_json(stored: Mapping[str, Any]) -> CertificatePlan:
     )
 
 
-def shifted(plan: CertificatePlan, seconds: int, latest: datetime | None) -> CertificatePlan:
-    """The same plan with its validity moved by the time that it waited, and not beyond the issuer's end."""
-    delta = from_epoch_s(seconds) - from_epoch_s(0)
-    not_after = plan.not_after + delta
-    return CertificatePlan(
-        subject=plan.subject,
-        sans=plan.sans,
-        spki_der=plan.spki_der,
-        not_before=plan.not_before + delta,
-        not_after=min(not_after, latest) if latest is not None else not_after,
-        key_usage=plan.key_usage,
-        extended_key_usage=plan.extended_key_usage,
-        extensions=plan.extensions,
-    )
+def asked_dates_from_json(stored: Mapping[str, Any]) -> AskedDates:
+    """The dates that the client named, of a plan in JSON."""
+    return frozenset(map(str, stored.get("asked_dates", ())))
 
 
 def _b64(value: bytes) -> str:

@@ -22,7 +22,8 @@ from gateway.enrolment.bundle import ActiveBundle
 from gateway.enrolment.closing import COMPROMISED_KEY, Work
 from gateway.enrolment.correlation import transaction_hash
 from gateway.enrolment.gather import Earlier, Gathered, find_earlier, gather
-from gateway.enrolment.plan_json import plan_to_json
+from gateway.enrolment.key_history import known_to_others
+from gateway.enrolment.plan_json import asked_dates, plan_to_json
 from gateway.enrolment.record import Judged
 from gateway.enrolment.refusals import Refusals
 from gateway.enrolment.repeat import answer_again, outcomes_by_correlation, under_work
@@ -49,6 +50,7 @@ from gateway.policy.engine import (
     select,
 )
 from gateway.policy.facts import Facts, PreviousCertificate
+from gateway.policy.renewal_check import RENEWING
 from gateway.policy.rules import Bundle
 from gateway.store import credentials, jobs, requests
 from gateway.store.store import Store
@@ -243,7 +245,7 @@ class EnrolmentService:
         assert decision.plan is not None
         row = record.request_row(judged, State.SUBMITTING)
         if not self._backends.get(decision.route.backend).signs_in_process:
-            row = replace(row, plan=plan_to_json(decision.plan))
+            row = replace(row, plan=plan_to_json(decision.plan, asked_dates(judged.request)))
         unit = self._acceptance(judged, earlier)
         return await self.settlement.start(Work(row, decision.plan, stored=False, also=unit))
 
@@ -254,7 +256,7 @@ class EnrolmentService:
         row = record.request_row(
             judged,
             State.AWAITING_APPROVAL,
-            plan=plan_to_json(decision.plan),
+            plan=plan_to_json(decision.plan, asked_dates(judged.request)),
             approvals_required=rule.required,
             retry_after_s=rule.retry_after_s,
             expires_at=judged.now + timedelta(seconds=rule.expires_s),
@@ -332,7 +334,8 @@ class EnrolmentService:
         route = selected.policy.route
         issuer = await self._backends.issuer(route.backend, route.profile)
         previous: PreviousCertificate | None = None
-        if request.renews_der is not None:
+        # An ACME order that says what it replaces is no renewal: that certificate counts for nothing here.
+        if request.renews_der is not None and request.operation in RENEWING:
             try:
                 old = parse_certificate(request.renews_der)
             except MalformedMessage:
@@ -350,7 +353,8 @@ class EnrolmentService:
             now=self._clock.now(),
             issuer_not_after=issuer.not_after,
             previous=previous,
-            key_known_to_others=_known_to_others(found, evidence, previous),
+            key_known_to_others=found is not None
+            and known_to_others(found.same_key, evidence, previous, found.renewed),
         )
 
     async def _trust_store(self, bundle: Bundle, claims: Claims) -> TrustStore | None:
@@ -369,15 +373,3 @@ def _denied(bundle: Bundle, selected: Selected, step: str, reason: Reason, detai
     message = f"{reason.message} ({detail})" if detail else reason.message
     told = TraceStep(step, reason.rule, "refused", message, reason.where)
     return Deny(selected.policy.name, bundle.sha256, (reason,), (*selected.trace, told))
-
-
-def _known_to_others(
-    found: Gathered | None, evidence: Evidence, previous: PreviousCertificate | None
-) -> bool:
-    """Whether the key stands in a certificate of another identity and another name than the renewed one."""
-    if found is None:
-        return False
-    old_subject = str(previous.subject) if previous is not None else None
-    return any(
-        known.identity != evidence.identity and known.subject != old_subject for known in found.same_key
-    )

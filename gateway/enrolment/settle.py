@@ -18,12 +18,13 @@ from gateway.enrolment import record
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.calls import CALL_TIMEOUT_S, call
 from gateway.enrolment.closing import COMPROMISED_KEY, SETTLE_JOB, Closing, Work
-from gateway.enrolment.plan_json import plan_from_json, plan_to_json, shifted
+from gateway.enrolment.plan_json import asked_dates_from_json, plan_from_json, plan_to_json
+from gateway.enrolment.waited import account_reasons, date_reasons, shifted
 from gateway.errors import BackendInDoubt, BackendUnavailable, RetryLater
 from gateway.model.enrolment import CertificatePlan
 from gateway.model.ids import EndpointName, ProtocolName
 from gateway.model.outcome import Outcome, State
-from gateway.model.reasons import Reason, ReasonCode
+from gateway.model.reasons import Reason
 from gateway.store import certificates, credentials, jobs, requests
 from gateway.store.requests import RequestRow
 from gateway.store.store import Store
@@ -31,12 +32,6 @@ from gateway.store.unit import Unit
 
 # ``frontend.Recheck``: reasons, by endpoint and transaction, why a request that waited must not be sent.
 Recheck = Callable[[EndpointName, str], Awaitable[tuple[Reason, ...]]]
-WITHDRAWN_ACCOUNT = Reason(
-    ReasonCode.AUTH_ACCOUNT,
-    "the external account behind this request was revoked while it waited",
-    "credential",
-    rule="external-account",
-)
 TAKE_OVER_AFTER = timedelta(seconds=CALL_TIMEOUT_S + 15)
 NOT_ACTED = "not-acted"  # in ca_handle: the last call is known not to have reached the CA
 
@@ -91,15 +86,18 @@ class Settlement:
         reasons = await self._reasons_against(row)
         if reasons:
             return await self._closing.refuse(Work(row, plan, stored=True), reasons)
-        waited_s = int((self._clock.now() - row.received_at).total_seconds())
         issuer = await self._backends.issuer(row.backend or "", row.profile)
-        plan = shifted(plan, waited_s, issuer.not_after)
+        asked, now = asked_dates_from_json(row.plan or {}), self._clock.now()
+        plan = shifted(plan, asked, row.received_at, now, issuer.not_after)
         work = Work(row, plan, stored=True)
+        reasons = date_reasons(plan, asked, now, issuer.not_after)
+        if reasons:
+            return await self._closing.refuse(work, reasons)
         if backend.signs_in_process:
             return await self._closing.close(work, await backend.issue(_order(work)))
         unit = Unit()
         # The plan as it will be sent: after a lost answer the certificate is held against this one.
-        row = self._closing.move(unit, work, State.SUBMITTING, plan=plan_to_json(plan))
+        row = self._closing.move(unit, work, State.SUBMITTING, plan=plan_to_json(plan, asked))
         await self._store.recorder.commit(unit)
         return await self._send(Work(row, plan, stored=True), backend, again=False)
 
@@ -109,11 +107,8 @@ class Settlement:
         def found(connection: Connection) -> tuple[Reason, ...]:
             if row.spki_sha256 is not None and certificates.key_compromised(connection, row.spki_sha256):
                 return (COMPROMISED_KEY,)
-            for credential_id in record.bound_to(row):
-                known = credentials.get(connection, credential_id)
-                if known is None or known.revoked_at is not None:
-                    return (WITHDRAWN_ACCOUNT,)
-            return ()
+            accounts = [credentials.get(connection, one) for one in record.bound_to(row)]
+            return account_reasons(accounts, self._clock.now())
 
         reasons = await self._store.reader.read(found)
         recheck = self._rechecks.get(ProtocolName(row.protocol))
@@ -134,7 +129,9 @@ class Settlement:
             never_sent = True
         if never_sent:
             # An order that may have reached its CA goes on whatever happened since: the certificate is there.
+            asked = asked_dates_from_json(work.row.plan or {})
             reasons = await self._reasons_against(work.row)
+            reasons = reasons or date_reasons(work.plan, asked, self._clock.now(), None)
             if reasons:
                 return await self._closing.refuse(work, reasons)
         if backend.retry is RetryClass.NEITHER:

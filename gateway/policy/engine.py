@@ -255,9 +255,11 @@ def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
 
 def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName | None, JudgedNames]:
     """The subject is None where a preview asks for none: the CSR may still bring one."""
-    policy, request, previous = judgement.policy, judgement.request, judgement.facts.previous
+    policy, request = judgement.policy, judgement.request
+    # Nothing of an earlier certificate counts where only its successor is announced (RFC 9773 section 5).
+    previous = judgement.facts.previous if request.operation in RENEWING else None
     requested = request.identity.sans
-    if not requested and policy.renewal.copy_missing_san and request.operation in RENEWING and previous:
+    if not requested and policy.renewal.copy_missing_san and previous:
         requested = previous.sans
     names = judge_sans(policy, requested)
     unknown = judgement.names_only and not request.identity.subject

@@ -127,6 +127,14 @@ def key_compromised(connection: Connection, spki_sha256: str) -> bool:
     return _COMPROMISED.first(connection, spki_sha256=spki_sha256) is not None
 
 
+def key_certified(connection: Connection, spki_sha256: str, now: datetime) -> bool:
+    """Whether a certificate of this key is neither expired nor revoked; one on hold may come back: it counts.
+
+    RFC 5280 section 4.1.2.5: it is valid through its last second.
+    """
+    return _CERTIFIED.first(connection, spki_sha256=spki_sha256, now_s=to_epoch_s(now)) is not None
+
+
 def status(connection: Connection, sha256: str) -> CertificateStatus | None:
     """Only the status, for a look at every request; None for what we did not issue."""
     row = _STATUS.first(connection, sha256=sha256)
@@ -248,6 +256,16 @@ _COMPROMISED = Statement(
     )
     .limit(1),
     ("spki_sha256",),
+)
+_CERTIFIED = Statement(
+    select(CERTIFICATE.c.pk)
+    .where(
+        CERTIFICATE.c.spki_sha256 == bindparam("spki_sha256"),
+        CERTIFICATE.c.status != text(f"'{CertificateStatus.REVOKED.value}'"),
+        CERTIFICATE.c.not_after >= bindparam("now_s"),
+    )
+    .limit(1),
+    ("spki_sha256", "now_s"),
 )
 _STATUS = Statement(
     select(CERTIFICATE.c.status).where(CERTIFICATE.c.sha256 == bindparam("sha256")), ("sha256",)

@@ -63,6 +63,17 @@ def test_user_is_bounded_over_all_addresses() -> None:
     assert throttle.charge("berta", "198.51.100.1") == 0
 
 
+def test_user_without_a_bound_of_its_own_is_bounded_at_each_address() -> None:
+    throttle = FailureThrottle(Now(), per_user=False)
+    for number in range(PER_USER.burst * 2):
+        assert throttle.charge("kid", f"192.0.{number}.1") == 0
+    for _ in range(PER_USER_AND_ADDRESS.burst - 1):
+        assert throttle.charge("kid", "192.0.7.1") == 0
+    assert throttle.charge("kid", "192.0.7.1") > 0
+    throttle.give_back("kid", "192.0.7.1")
+    assert throttle.charge("kid", "192.0.7.1") == 0
+
+
 def test_address_is_bounded_over_all_users() -> None:
     throttle = FailureThrottle(Now())
     for number in range(PER_ADDRESS.burst):

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.authn.external import ExternalAccounts
 from gateway.authn.sealing import seal, unseal
-from gateway.authn.throttle import PER_ADDRESS, PER_USER_AND_ADDRESS
+from gateway.authn.throttle import PER_ADDRESS, PER_USER, PER_USER_AND_ADDRESS
 from gateway.errors import Conflict, GatewayError, RetryLater, SecretUnavailable
 from gateway.model.evidence import ACME_EAB, BASIC, RemoteInfo
 from gateway.model.ids import EndpointName, ProtocolName, new_id
@@ -203,6 +203,16 @@ async def test_guesses_are_bounded_by_key_identifier_and_by_address_and_successe
         await desk.refused(name=f"guess-{number}")
     assert (await desk.refused(name="one more")).code is ReasonCode.AUTH_THROTTLED
     desk.at += 3600
+    assert (await desk.verify()).name == "kid-1"
+
+
+@on_sqlite
+async def test_owner_of_a_key_identifier_is_not_kept_out_by_guesses_from_elsewhere(desk: Desk) -> None:
+    """acme.md C54: the key identifier is no secret, so wrong MACs count at their own addresses only."""
+    await desk.add()
+    for number in range(PER_USER.burst + 1):
+        error = await desk.refused(key=b"w" * 32, address=f"198.51.{number}.1")
+        assert error.code is ReasonCode.AUTH_FAILED
     assert (await desk.verify()).name == "kid-1"
 
 

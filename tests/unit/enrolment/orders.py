@@ -19,6 +19,7 @@ from gateway.store.credentials import CredentialRow
 from gateway.store.store import Store
 from tests.support import pki
 from tests.support.acme_policies import acme_endpoint, acme_policy
+from tests.support.policies import ALL_KEYS
 from tests.unit.enrolment.house import SERVER_KEY, ForeignCa, House, SetClock
 
 ACME = ProtocolName("acme")
@@ -30,8 +31,8 @@ _SLOW: Any = {"approval": {"required": 1, "expires": "1h", "retry_after": "5s"}}
 
 
 class OrderHouse(House):
-    """Endpoints ``acme`` (embedded CA), ``acme-foreign``, ``acme-slow`` (approval) and
-    ``acme-slow-foreign``; names under test."""
+    """Endpoints ``acme`` (embedded CA), ``acme-foreign``, ``acme-slow`` (approval), ``acme-slow-foreign`` and
+    ``acme-own-keys`` (no key of another account); names under test."""
 
     def __init__(self, directory: Path, store: Store, clock: SetClock, foreign: ForeignCa) -> None:
         super().__init__(
@@ -47,6 +48,8 @@ class OrderHouse(House):
             acme_policy("acme-slowly", "acme-slow", priority=130, **_SLOW),
             acme_endpoint("acme-slow-foreign", backend="foreign"),
             acme_policy("acme-slowly-by-foreign", "acme-slow-foreign", priority=140, **_SLOW, **_BY_FOREIGN),
+            acme_endpoint("acme-own-keys"),
+            acme_policy("acme-own-keys", "acme-own-keys", priority=150, keys={**ALL_KEYS, "reuse": "deny"}),
         )
 
     async def external_account(self, name: str = "kid-1", **changes: Any) -> CredentialRow:
@@ -74,10 +77,12 @@ class OrderHouse(House):
         grace_s: int | None = LIFE_OF_AN_ORDER_S,
         profile: str | None = None,
         account: PresentedAccount | None = None,
+        with_cn: bool = True,
     ) -> EnrolmentRequest:
         """What finalizing an order makes of a CSR for its names; all are proven unless a test says which."""
         names = names or ("a.test",)
-        csr = parse_csr(pki.csr(private_key or pki.key(), cn=names[0], sans=names))
+        cn = names[0] if with_cn else None
+        csr = parse_csr(pki.csr(private_key or pki.key(), cn=cn, sans=names))
         return EnrolmentRequest(
             protocol=ACME,
             endpoint=EndpointName(endpoint),

@@ -16,7 +16,7 @@ from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import DEFAULT_GRACE_S, ActiveBundle
 from gateway.enrolment.compare import differences, foreign_differences
 from gateway.enrolment.correlation import correlation_hash
-from gateway.enrolment.plan_json import plan_from_json, plan_to_json, shifted
+from gateway.enrolment.plan_json import plan_from_json, plan_to_json
 from gateway.enrolment.states import CLOSED, FIRST, MOVES, check_move
 from gateway.errors import BackendUnavailable
 from gateway.model.enrolment import CertificatePlan, Correlation, Extension
@@ -146,13 +146,6 @@ def test_plan_comes_back_from_json_as_it_was() -> None:
     assert plan_from_json(plan_to_json(plan)) == plan
     with pytest.raises(ValueError, match="version"):
         plan_from_json({**plan_to_json(plan), "plan_version": 2})
-
-
-def test_waiting_shifts_the_validity_but_not_beyond_the_issuer() -> None:
-    plan, _, _ = _made()
-    later = shifted(plan, 3600, None)
-    assert (later.not_before - plan.not_before, later.not_after - plan.not_after) == (timedelta(hours=1),) * 2
-    assert shifted(plan, 3600, plan.not_after).not_after == plan.not_after
 
 
 def test_grace_is_the_endpoint_s_or_the_usual_one() -> None:
