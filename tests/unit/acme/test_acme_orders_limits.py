@@ -18,6 +18,7 @@ from gateway.frontend import Unit
 from gateway.model.ids import EndpointName
 from gateway.store.store import Store
 from tests.support import acme_policies, acme_signing
+from tests.unit.acme import doors
 from tests.unit.acme.authorized import csr_for
 from tests.unit.acme.house import Client, House, SetClock, document, header, problem
 
@@ -98,10 +99,22 @@ async def test_too_many_is_told_and_logged_but_not_recorded(limited: House) -> N
     assert problem(early) == "orderNotReady"
     missing = await limited.client("orders-per-account").post("/new-account", {"onlyReturnExisting": True})
     assert problem(missing) == "accountDoesNotExist"
-    found = await limited.store.reader.read(
-        lambda connection: connection.exec_driver_sql("SELECT count(*) FROM request").scalar_one()
+    assert await recorded_requests(limited) == 0
+
+
+async def test_too_many_unanswered_authorizations_are_not_recorded_either(house: House) -> None:
+    """acme.md C96, E11"""
+    doors.change_options(house, "default", limits={"pending_authorizations": 1})
+    client = await house.client().registered()
+    answers = [await client.new_order([name]) for name in ("a.test", "b.test")]
+    assert [answer.status for answer in answers] == [201, 429]
+    assert await recorded_requests(house) == 0
+
+
+async def recorded_requests(house: House) -> int:
+    return await house.store.reader.read(
+        lambda connection: int(connection.exec_driver_sql("SELECT count(*) FROM request").scalar_one())
     )
-    assert found == 0
 
 
 async def test_limit_of_one_account_does_not_bind_another(limited: House) -> None:
