@@ -15,6 +15,7 @@ from gateway.acme.jwk import AccountKey
 from gateway.acme.options import EabRule
 from gateway.acme.standing import agreed, binding_required, check_standing, check_status, terms_not_agreed
 from gateway.acme.tables import accounts as rows
+from gateway.acme.tables import retired_keys
 from gateway.acme.tables.accounts import DEACTIVATED, VALID, AccountRow
 from gateway.acme.tables.events import account_event
 from gateway.errors import Conflict, GatewayError
@@ -103,7 +104,24 @@ def account_answer(exchange: Exchange, status: int, row: AccountRow) -> HttpResp
 
 
 async def check_key(exchange: Exchange, key: AccountKey) -> None:
-    """Refuse a key that a certificate was revoked for as compromised. Raises badPublicKey."""
+    """Refuse a key that no account may come to have: one that another key took the place of (RFC 8555 7.3.5),
+    that a certificate has, or that one was revoked for as compromised. Raises badPublicKey."""
+    if await exchange.services.records.read(
+        lambda connection: retired_keys.is_retired(connection, exchange.endpoint, key.thumbprint)
+    ):
+        raise AcmeError(
+            "badPublicKey",
+            "this key was an account's and has been replaced by a key change; use the present key, or make "
+            "a new one",
+            code=ReasonCode.KEY_REUSE,
+        )
+    if await exchange.services.certificates.key_certified(key.spki_sha256):
+        # RFC 8555 11.1: an account's key is for its account only
+        raise AcmeError(
+            "badPublicKey",
+            "a certificate has this key; make one of its own for the account",
+            code=ReasonCode.KEY_REUSE,
+        )
     if await exchange.services.certificates.key_compromised(key.spki_sha256):
         raise AcmeError(
             "badPublicKey",

@@ -111,7 +111,8 @@ def _account_id(exchange: Exchange, kid: str) -> str:
 
 
 def _no_account(detail: str) -> AcmeError:
-    return AcmeError("accountDoesNotExist", detail, code=ReasonCode.AUTH_ACCOUNT)
+    # Not recorded: clients ask for accounts of another server or of a time before, again and again.
+    return AcmeError("accountDoesNotExist", detail, code=ReasonCode.AUTH_ACCOUNT, recorded=False)
 
 
 def _check_url(exchange: Exchange, url: str) -> None:

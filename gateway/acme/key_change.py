@@ -11,6 +11,7 @@ from gateway.acme.exchange import Signed
 from gateway.acme.jwk import AccountKey
 from gateway.acme.messages import nested, read_object, required_text
 from gateway.acme.tables import accounts as rows
+from gateway.acme.tables import retired_keys
 from gateway.acme.tables.accounts import AccountRow
 from gateway.acme.tables.events import account_event
 from gateway.errors import Conflict
@@ -78,6 +79,7 @@ async def _check_unused(signed: Signed, key: AccountKey) -> None:
 async def _write(signed: Signed, before: AccountRow, after: AccountRow) -> None:
     unit = Unit()
     rows.change(unit, before, after)
+    retired_keys.retire(unit, before.endpoint, before.thumbprint)
     account_event(
         unit,
         "account.key-change",

@@ -57,17 +57,21 @@ class Use:
 def order_uses(
     limits: Limits, endpoint: EndpointName, account_id: str, identifiers: Iterable[Identifier]
 ) -> tuple[Use, ...]:
-    """What a new order takes: of its account, of each name and of each registered domain."""
+    """What a new order takes: of its account, and in it of each name and each registered domain.
+
+    Never of a name as such: whoever orders has proven nothing yet, and must not spend what others need.
+    """
     uses: dict[str, Use] = {}
     if limits.orders_per_account is not None:
         _add(uses, limits.orders_per_account, "orders", endpoint, account_id, "new orders of this account")
     per_name, per_domain = limits.orders_per_name, limits.orders_per_registered_domain
     for one in identifiers:
         if per_name is not None:
-            _add(uses, per_name, "name", endpoint, str(one), f"new orders for {one.name}")
+            _add(uses, per_name, "name", endpoint, f"{account_id} {one}", f"new orders for {one.name}")
         if per_domain is not None and one.kind is NameKind.DNS:
             domain = registered_domain(one.value)
-            _add(uses, per_domain, "domain", endpoint, domain, f"new orders for names of {domain}")
+            subject, what = f"{account_id} {domain}", f"new orders for names of {domain}"
+            _add(uses, per_domain, "domain", endpoint, subject, what)
     return tuple(uses.values())
 
 

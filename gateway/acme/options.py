@@ -94,11 +94,13 @@ class Limits(BaseModel):
         default=Limit(count=50_000, per=timedelta(hours=3)), description="New orders of one account."
     )
     orders_per_name: Limit | None = Field(
-        default=Limit(count=100, per=timedelta(days=1)), description="New orders that ask for the same name."
+        default=Limit(count=100, per=timedelta(days=1)),
+        description="New orders of one account that ask for the same name.",
     )
     orders_per_registered_domain: Limit | None = Field(
         default=None,
-        description="New orders that ask for names of one registered domain: the last two labels of a name.",
+        description="New orders of one account that ask for names of one registered domain: the last two "
+        "labels of a name.",
     )
     failed_validations: Limit | None = Field(
         default=Limit(count=30, per=timedelta(hours=1)),

@@ -231,8 +231,8 @@ def _reusable(
                 return row
         elif row.method in offered and reuse_s and row.validated_at >= oldest:
             return row
-    if prevalidated:
-        return None
+    if prevalidated or not reuse_s:
+        return None  # one proof for several orders is a reuse too
     return next((row for row in known.pending if row.identifier == text and row.challenges == offered), None)
 
 

@@ -21,6 +21,7 @@ from gateway.acme.tables.events import actor_of
 from gateway.errors import Conflict, MalformedMessage
 from gateway.http.message import HttpResponse
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
+from gateway.model.evidence import PREVALIDATED
 from gateway.model.reasons import ReasonCode
 from gateway.pki.certificate import parse_certificate
 
@@ -108,7 +109,7 @@ async def _authorized_actor(signed: Signed, record: CertificateRecord) -> str:
 
 
 async def _authorized_for_all(exchange: Exchange, account: AccountRow, record: CertificateRecord) -> bool:
-    """Whether the account may order each name of the certificate right now; never for one without names."""
+    """Whether the account has proven each name of the certificate; never for one without names."""
     names = record.sans
     kinds = {name.partition(":")[0] for name in names}
     if not names or not kinds <= set(_ORDERABLE):
@@ -118,7 +119,8 @@ async def _authorized_for_all(exchange: Exchange, account: AccountRow, record: C
     rows = await exchange.services.records.read(
         lambda connection: authorizations.valid_for(connection, exchange.endpoint, account.id, wanted, now)
     )
-    return set(names) <= {row.identifier for row in rows}
+    # What an external account stands in for was not proven; others share the same bound (RFC 8555 7.6).
+    return set(names) <= {row.identifier for row in rows if row.method != PREVALIDATED}
 
 
 def _bare(name: str) -> authorizations.Name:

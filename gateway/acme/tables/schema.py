@@ -111,3 +111,11 @@ LIMIT = Table(
     Column("key", String(64), primary_key=True),  # SHA-256 of limit, endpoint and subject
     Column("whole_at_ms", BigInteger, nullable=False),
 )
+
+# Former keys of accounts, which open none again.
+RETIRED_KEY = Table(
+    "acme_retired_key",
+    METADATA,
+    Column("thumbprint", String(43), primary_key=True),
+    Column("endpoint", Text, primary_key=True),
+)

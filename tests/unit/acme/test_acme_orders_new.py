@@ -27,7 +27,7 @@ async def varied(tmp_path: Path, store: Store, clock: SetClock) -> AsyncIterator
         acme_policies.acme_endpoint("reuse"),
         acme_policies.acme_policy("reuse", "reuse", priority=10, reuse_authorization="1h"),
         acme_policies.acme_endpoint("pending", **PENDING_OPTIONS),
-        acme_policies.acme_policy("pending", "pending", priority=20),
+        acme_policies.acme_policy("pending", "pending", priority=20, reuse_authorization="1h"),
         acme_policies.acme_endpoint("profiles", default_profile="server"),
         acme_policies.acme_policy("server", "profiles", priority=30, profile="server"),
         acme_policies.acme_policy("short", "profiles", priority=40, profile="short"),

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from gateway.acme.errors import AcmeError
 from gateway.acme.resources import chain_number
+from gateway.store import requests
 from gateway.store.store import Store
 from tests.support import acme_signing, pki
 from tests.unit.acme import doors
@@ -65,6 +66,14 @@ async def test_kid_of_nobody_here_is_refused(house: House) -> None:
         client.kid = kid
         answer = await client.post("/new-order", {})
         assert (answer.status, problem(answer)) == (status, type_), kid
+
+
+async def test_kid_that_does_not_exist_leaves_no_record(house: House, store: Store) -> None:
+    """acme.md C34, C96: it is logged, but a client that lost its server fills no table."""
+    client = house.client()
+    client.kid = f"{BASE}/acme/account/0000"
+    assert problem(await client.post("/new-order", {})) == "accountDoesNotExist"
+    assert (await store.reader.read(requests.search)).rows == ()
 
 
 async def test_account_of_another_endpoint_is_never_accepted(house: House) -> None:

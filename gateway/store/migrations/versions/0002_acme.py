@@ -14,7 +14,7 @@ branch_labels = None
 depends_on = None
 
 _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_TABLES = ("acme_account", "acme_order", "acme_authorization", "acme_limit")
+_TABLES = ("acme_account", "acme_order", "acme_authorization", "acme_limit", "acme_retired_key")
 
 
 def upgrade() -> None:
@@ -33,6 +33,12 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("whole_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_table(
+        "acme_retired_key",
+        sa.Column("thumbprint", sa.String(length=43), nullable=False),
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("thumbprint", "endpoint"),
     )
     if op.get_bind().dialect.name == "postgresql":
         # Redeemed nonces of all gateways on this database. What a crash of the server loses is refused for
