@@ -16,6 +16,7 @@ from gateway.acme.options import RESERVED_ENDPOINT_NAMES, AcmeOptions
 from gateway.acme.paths import DEFAULT_ENDPOINT, PREFIX, Links, endpoint_path
 from gateway.acme.problems import problem
 from gateway.acme.resources import Resource, resource_table
+from gateway.acme.tables.events import actor_of
 from gateway.errors import ClientGone, Conflict, GatewayError, Overloaded, RetryLater
 from gateway.frontend import BadMessage, Services
 from gateway.http.message import HttpRequest, HttpResponse
@@ -25,6 +26,7 @@ from gateway.model.reasons import Reason, ReasonCode
 LOG = logging.getLogger(__name__)
 
 _MAX_SHOWN = 64
+_MAX_NAMES = 20  # of a refused order, in its record
 # What no path of a resource holds. A path with dots, empty segments or escaped separators comes as received.
 _NO_PATH = re.compile(r"//|/\.\.?(?:/|$)|%|\\").search
 _NO_STORE = (("Cache-Control", "no-store"),)
@@ -233,4 +235,6 @@ def _bad_message(exchange: Exchange, fault: AcmeError) -> BadMessage:
         operation=exchange.resource[:_MAX_SHOWN],
         reason=Reason(fault.code, message, fault.path),
         remote=exchange.remote,
+        identity=actor_of(str(account)) if (account := exchange.request.log.get("account")) else "anonymous",
+        names=tuple([f"{one.kind}:{one.value}" for one in fault.subproblems[:_MAX_NAMES]]),
     )

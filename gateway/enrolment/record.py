@@ -128,6 +128,9 @@ def bad_message_row(bad: BadMessage, now: datetime) -> RequestRow:
         received_at=now,
         updated_at=now,
         reason_id=reason_id(request_id),
+        identity=bad.identity,
+        identity_label=bad.identity,
+        sans=bad.names,
         remote=remote_json(bad.remote),
         decision={"verdict": "refused", "reasons": reasons_json((bad.reason,))},
     )

@@ -104,10 +104,16 @@ class CertificatePlan:
 
 @dataclass(frozen=True, slots=True)
 class BadMessage:
-    """A message that never became an EnrolmentRequest, to be recorded. ``endpoint`` is as asked for."""
+    """A message that never became an EnrolmentRequest, to be recorded. ``endpoint`` is as asked for.
+
+    ``identity`` is who was proven to have sent it (``acme:ACCOUNT-ID``), ``names`` what is wrong with it is
+    about (``dns:a.test``), where that much is known.
+    """
 
     protocol: ProtocolName
     endpoint: str
     operation: str
     reason: Reason
     remote: RemoteInfo
+    identity: str = "anonymous"
+    names: tuple[str, ...] = ()

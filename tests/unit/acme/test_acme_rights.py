@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from gateway.authn.sealing import seal
 from gateway.model.ids import new_id
-from gateway.store import credentials
+from gateway.store import credentials, requests
 from gateway.store.credentials import CredentialRow
 from gateway.store.store import Store
 from gateway.store.unit import Unit
@@ -111,3 +111,14 @@ async def test_orders_share_no_unanswered_authorization_where_policy_allows_no_r
     first = document(await client.new_order(["a.test"]))
     second = document(await client.new_order(["a.test"]))
     assert set(first["authorizations"]).isdisjoint(second["authorizations"])
+
+
+async def test_record_of_a_refused_order_tells_whose_it_was_and_which_names(rights: House) -> None:
+    """acme.md B15: for the operator who is asked why."""
+    client = await rights.client().registered()
+    answer = await client.new_order(["a.test", "a.forbidden.invalid"])
+    assert problem(answer) == "rejectedIdentifier"
+    page = await rights.store.reader.read(requests.search)
+    (row,) = page.rows
+    assert row.identity == f"acme:{str(client.kid).rpartition('/')[2]}"
+    assert row.sans == ("dns:a.forbidden.invalid",)
