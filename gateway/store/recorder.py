@@ -26,6 +26,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 GATHER_S = 0.003  # the longest that a unit waits for others
 GATHER_PAUSE_S = 0.0005
+COMPANY_DECAY = 0.95  # by each batch: how soon it is forgotten that many units came together
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._accepting = False
         self._lock = threading.Lock()
+        self._company = 1.0  # how many units came together lately
         # How many callers are on their way to ``commit``, this one included; whoever knows sets it.
         self.under_way: Callable[[], int] = lambda: 1
 
@@ -138,16 +140,22 @@ class Recorder:
                     going = False
                     break
                 batch.append(waiting)
+            self._company = max(float(len(batch)), self._company * COMPANY_DECAY)
             self._record(batch)
         self._writer.close()
 
     def _wait_for_company(self) -> None:
-        """Let units that are about to come share this transaction: a COMMIT costs more than a short wait."""
+        """Let units that are about to come share this transaction: a COMMIT costs more than a short wait.
+
+        Expected are as many as are known to be under way, or as came together lately; a single client never
+        waits.
+        """
         deadline = time.monotonic() + GATHER_S
-        while (
-            self._queue.qsize() + 1 < min(self.under_way(), self._max_batch) and time.monotonic() < deadline
-        ):
+        while self._queue.qsize() + 1 < self._expected() and time.monotonic() < deadline:
             time.sleep(GATHER_PAUSE_S)
+
+    def _expected(self) -> int:
+        return min(max(self.under_way(), int(self._company)), self._max_batch)
 
     def _record(self, batch: Sequence[_Waiting]) -> None:
         with_units = [waiting for waiting in batch if isinstance(waiting.work, Unit)]
