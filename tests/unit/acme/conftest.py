@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest_asyncio
 from gateway.store.migrate import migrate
 from gateway.store.store import Store
 from tests.unit.acme.house import House, SetClock
+from tests.unit.ca_backend import embedded_ca
 
 
 @pytest.fixture
@@ -18,12 +20,20 @@ def clock() -> SetClock:
     return SetClock()
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database and a CA's keys, made once: a test of its own copies takes a fifth of the time."""
+    directory = tmp_path_factory.mktemp("template")
+    migrate(f"sqlite:///{directory}/gateway.db")
+    embedded_ca.opened(directory / "ca")
+    return directory
+
+
 @pytest.fixture
-def store(tmp_path: Path, clock: SetClock) -> Iterator[Store]:
+def store(tmp_path: Path, template: Path, clock: SetClock) -> Iterator[Store]:
     """A migrated database."""
-    url = f"sqlite:///{tmp_path}/gateway.db"
-    migrate(url)
-    with Store(url, clock=clock) as opened:
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    with Store(f"sqlite:///{tmp_path}/gateway.db", clock=clock) as opened:
         yield opened
 
 
