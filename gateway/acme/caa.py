@@ -17,7 +17,7 @@ from gateway.clock import to_epoch_s
 from gateway.errors import RetryLater
 from gateway.frontend import Services
 from gateway.model.reasons import ReasonCode
-from gateway.outbound.faults import OutboundFault, shown
+from gateway.outbound.faults import OutboundFault, TargetBusy, shown
 from gateway.outbound.network import Network
 from gateway.outbound.resolver import CaaRecord, CaaSet
 
@@ -38,12 +38,16 @@ _METHODS = re.compile(r"(?:[A-Za-z0-9-]+(?:,[A-Za-z0-9-]+)*)?")
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who asks for what: the URLs that the account is known by, and the challenge type that proved it."""
+    """Who asks for what: the URLs that the account is known by, and the challenge type that proved it.
+
+    ``account_id`` is whom the look-ups are counted for.
+    """
 
     name: str
     wildcard: bool
     account_urls: frozenset[str]
     method: str
+    account_id: str = ""
 
 
 def account_urls(services: Services, endpoint: str, account_id: str) -> frozenset[str]:
@@ -58,10 +62,10 @@ async def check(
     """Look up the relevant records and judge them; what was seen, for the record.
 
     ``deadline`` is in the loop's time. Raises ValidationFault: ``caa`` if they forbid it or, as one that may
-    pass, if they could not be read (RFC 8659 section 6.2: who cannot ask must not issue).
+    pass, if they could not be read (RFC 8659 section 6.2: who cannot ask must not issue). TargetBusy.
     """
     try:
-        found = await network.resolver.caa(subject.name, deadline)
+        found = await network.resolver.caa(subject.name, deadline, subject.account_id)
     except OutboundFault as fault:
         raise _caa(f"CAA of {subject.name} could not be looked up: {fault}", passing=True) from fault
     judge(found, options.caa_identities, subject)
@@ -111,12 +115,14 @@ async def recheck(
     deadline = asyncio.get_running_loop().time() + RECHECK_S
 
     async def one(row: AuthorizationRow) -> tuple[AuthorizationRow, ValidationFault] | None:
-        subject = Subject(row.name, row.wildcard, urls, row.method or "")
+        subject = Subject(row.name, row.wildcard, urls, row.method or "", account_id)
         async with room:
             try:
                 await check(services.network, options, subject, now, deadline)
             except ValidationFault as fault:
                 return row, fault
+            except TargetBusy as busy:
+                return row, _caa(str(busy), passing=True)
         return None
 
     found = [one_found for one_found in await asyncio.gather(*map(one, stale)) if one_found is not None]

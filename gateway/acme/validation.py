@@ -238,7 +238,7 @@ class Validations:
         )
         if _looks_at_caa(row, options):
             urls = caa.account_urls(services, row.endpoint, row.account_id)
-            subject = caa.Subject(row.name, row.wildcard, urls, row.method or "")
+            subject = caa.Subject(row.name, row.wildcard, urls, row.method or "", row.account_id)
             now = services.clock.now()
             deadline = asyncio.get_running_loop().time() + caa.TIMEOUT_S
             evidence["caa"] = await caa.check(services.network, options, subject, now, deadline)
@@ -285,8 +285,8 @@ class Validations:
         account = await services.records.read(
             lambda connection: accounts.get(connection, before.endpoint, before.account_id)
         )
-        if account is None or account.status != accounts.VALID:
-            return None
+        if account is None or account.status != accounts.VALID or before.expires_at <= services.clock.now():
+            return None  # expiry moves no version
         for attempt in range(_MAX_CONFLICTS):
             if attempt:  # it was moved meanwhile; the first time that is left to the version to tell
                 found = await self._waiting(

@@ -23,7 +23,7 @@ import dns.rdatatype
 
 from gateway.outbound.addresses import Address
 from gateway.outbound.dns_exchange import ask, question
-from gateway.outbound.faults import NameFault, shown
+from gateway.outbound.faults import NameFault, TargetBusy, shown
 from gateway.outbound.rooms import Rooms
 from gateway.outbound.settings import NetworkSettings
 
@@ -36,6 +36,8 @@ _MAX_QUESTIONS = 8
 _MAX_RECORDS = 64
 _CAA_AT_ONCE = 8
 _MAX_CLIMBS = 32
+_MAX_CLIMBS_OF_ONE = 8
+_CLIMBS_RETRY_S = 5
 _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*", re.ASCII)
 # Every browser takes a name that ends so for an IPv4 address in some odd spelling.
 _NUMBER_LIKE = re.compile(r"(?:[0-9]+|0[xX][0-9A-Fa-f]*)")
@@ -91,6 +93,7 @@ class Resolver:
         self._settings = settings
         self._local = tuple(f".{one.lower().strip('.')}" for one in settings.loopback_suffixes)
         self._climbs = Rooms(_MAX_CLIMBS)
+        self._climbs_of_one = Rooms(_MAX_CLIMBS_OF_ONE)
         self._system: tuple[object, tuple[tuple[str, int], ...]] = (None, ())
 
     async def host(self, host: str, deadline: float) -> Host:
@@ -118,19 +121,23 @@ class Resolver:
         records = tuple(b"".join(record.strings) for record in found.records)
         return Found(found.owner, found.server, found.authenticated, records)
 
-    async def caa(self, name: str, deadline: float) -> CaaSet:
+    async def caa(self, name: str, deadline: float, whose: str = "") -> CaaSet:
         """The records that are relevant for a name: its own, else its parent's, and so on (RFC 8659 3).
 
-        So many names at once: an order may have a hundred, and each has many labels.
+        So many names at once, also for each of those who ask (``whose``): an order may have a hundred, and
+        each has many labels. Raises TargetBusy where no place is free in time: that says nothing of the name.
         """
-        if not await self._climbs.enter("", deadline):
-            raise NameFault(
-                f"too many CAA look-ups are under way for one of {shown(name, 260)}", passing=True
-            )
+        if not await self._climbs_of_one.enter(whose, deadline):
+            raise _too_many_climbs(name)
         try:
-            return await self._climbed(name, deadline)
+            if not await self._climbs.enter("", deadline):
+                raise _too_many_climbs(name)
+            try:
+                return await self._climbed(name, deadline)
+            finally:
+                self._climbs.leave("")
         finally:
-            self._climbs.leave("")
+            self._climbs_of_one.leave(whose)
 
     async def _climbed(self, name: str, deadline: float) -> CaaSet:
         labels = name.split(".")
@@ -295,3 +302,9 @@ def _check(name: str) -> None:
 
 def _text(name: dns.name.Name) -> str:
     return shown(name.to_text(omit_final_dot=True), 260)
+
+
+def _too_many_climbs(name: str) -> TargetBusy:
+    return TargetBusy(
+        f"too many CAA look-ups are under way for one of {shown(name, 260)}", retry_after_s=_CLIMBS_RETRY_S
+    )

@@ -105,6 +105,22 @@ async def test_last_look_makes_the_authorization_and_its_order_invalid(
     assert "status 404" in str(order["error"])
 
 
+async def test_result_for_what_expired_meanwhile_is_dropped(
+    looking: House, responder: Http01Responder
+) -> None:
+    """acme.md C72: it was invalid for its client already."""
+    client, url, challenge = await http_challenge(looking)
+    page = responder.answer(challenge["token"], client.key, gate=threading.Event())
+    await client.post(challenge["url"], {})
+    while not responder.asked:
+        await asyncio.sleep(0.005)
+    looking.clock.advance(days=8)
+    assert page.gate is not None
+    page.gate.set()
+    await asyncio.sleep(0.2)
+    assert (await row_of(looking, client, url)).validated_at is None
+
+
 @pytest.mark.parametrize("what", ["account", "authorization"])
 async def test_result_for_what_was_deactivated_meanwhile_is_dropped(
     looking: House, responder: Http01Responder, what: str

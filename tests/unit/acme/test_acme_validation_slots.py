@@ -94,6 +94,34 @@ async def test_one_account_leaves_room_for_others() -> None:
     assert (looks.done, looks.most) == (11, 4)
 
 
+async def test_one_account_does_not_fill_the_waiting_room_of_all() -> None:
+    """acme.md E11"""
+    looks = Looks(Slots(per_account=1, total=2, waiting=10, waiting_per_account=2))
+    tasks = [asyncio.create_task(looks.look(f"{number}.test")) for number in range(3)]
+    await turn()
+    with pytest.raises(NoSlot):
+        await looks.look("4.test")
+    other = asyncio.create_task(looks.look("b.test", account="other"))
+    await turn()
+    assert looks.now == 2
+    looks.go_on.set()
+    await asyncio.gather(*tasks, other)
+
+
+async def test_jobs_of_one_account_leave_places_for_those_of_others() -> None:
+    """acme.md E11: the runner has so many places for validations only"""
+    looks = Looks(Slots(jobs_per_account=1))
+    holding = asyncio.create_task(looks.look("a.test", patience_s=0))
+    await turn()
+    with pytest.raises(NoSlot):
+        await looks.look("b.test", patience_s=0)
+    other = asyncio.create_task(looks.look("b.test", account="other", patience_s=0))
+    await turn()
+    assert looks.now == 2
+    looks.go_on.set()
+    await asyncio.gather(holding, other)
+
+
 async def test_who_has_no_patience_gives_way_at_once() -> None:
     looks = Looks(Slots(per_host=1))
     holding = asyncio.create_task(looks.look("a.test"))
