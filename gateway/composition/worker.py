@@ -130,8 +130,8 @@ class Worker:
             self._config.database_url, self._config.worker_count, self._data.path, clock=self._clock
         )
         front_ends = MountedFrontEnds(self._plugins, self._services(enrolments, once), rechecks)
+        await front_ends.start()  # before the jobs run, so that what it hastens is among the first
         self._start_background(enrolments, front_ends)
-        await front_ends.start()
         try:
             await serve(
                 listening,
