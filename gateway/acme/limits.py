@@ -12,12 +12,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from gateway.acme.errors import AcmeError
 from gateway.acme.identifiers import Identifier
 from gateway.acme.options import Limit, Limits
+from gateway.acme.self_signed import source_of
 from gateway.acme.tables import allowances
 from gateway.clock import to_epoch_s
 from gateway.frontend import Services, Unit
@@ -26,7 +26,6 @@ from gateway.model.names import NameKind
 from gateway.model.reasons import ReasonCode
 from gateway.pki.name_syntax import shown
 
-_IPV6_SITE_BITS = 64
 _PENDING_RETRY_S = 600
 _FORGET_AFTER = timedelta(minutes=1)
 
@@ -79,7 +78,7 @@ def account_uses(limits: Limits, endpoint: EndpointName, address: str) -> tuple[
     """What a new account takes: of the address that it comes from."""
     if limits.accounts_per_address is None:
         return ()
-    source = _source(address)
+    source = source_of(address)
     uses: dict[str, Use] = {}
     _add(uses, limits.accounts_per_address, "address", endpoint, source, f"new accounts from {source}")
     return tuple(uses.values())
@@ -165,20 +164,6 @@ def _add(
 ) -> None:
     key = hashlib.sha256(f"{kind}\0{endpoint}\0{subject}".encode()).hexdigest()
     uses.setdefault(key, Use(key, limit, what))
-
-
-def _source(address: str) -> str:
-    """One IPv4 address, or the /64 that one IPv6 user has."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    site = int(found) >> _IPV6_SITE_BITS << _IPV6_SITE_BITS
-    return f"{IPv6Address(site)}/{_IPV6_SITE_BITS}"
 
 
 def _rate_limited(use: Use, now: datetime, wait_s: int) -> AcmeError:
