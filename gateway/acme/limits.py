@@ -17,7 +17,6 @@ from typing import Any
 from gateway.acme.errors import AcmeError
 from gateway.acme.identifiers import Identifier
 from gateway.acme.options import Limit, Limits
-from gateway.acme.self_signed import source_of
 from gateway.acme.tables import allowances
 from gateway.clock import to_epoch_s
 from gateway.frontend import Services, Unit
@@ -25,6 +24,7 @@ from gateway.model.ids import EndpointName
 from gateway.model.names import NameKind
 from gateway.model.reasons import ReasonCode
 from gateway.pki.name_syntax import shown
+from gateway.token_buckets import source_of
 
 _PENDING_RETRY_S = 600
 _FORGET_AFTER = timedelta(minutes=1)

@@ -7,53 +7,28 @@ from one place is stopped before that, or it would push everybody else's nonces 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 
 from gateway.acme.errors import AcmeError
 from gateway.model.reasons import ReasonCode
+from gateway.token_buckets import Allowance, TokenBuckets, source_of
 
 BURST = 300
 PER_S = 20.0
-_MOST_SOURCES = 20_000
-_IPV6_SITE_BITS = 64
 
 
 class SelfSignedBound:
     """So many at once from one source address, refilled evenly, in this process's memory."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._whole_at: OrderedDict[str, float] = OrderedDict()  # when nothing of an allowance is spent
+        self._buckets = TokenBuckets(monotonic, Allowance(BURST, PER_S))
 
     def take(self, address: str) -> None:
         """Count one message. Raises AcmeError rateLimited, which takes nothing."""
-        source, now = source_of(address), self._monotonic()
-        whole_at = max(self._whole_at.get(source, now), now)
-        spent = round((whole_at - now) * PER_S, 3)  # sums of binary fractions are a little off
-        if spent > BURST - 1:
-            raise _too_fast(source, wait_s=int((spent - BURST + 1) / PER_S) + 1)
-        self._whole_at[source] = whole_at + 1 / PER_S
-        self._whole_at.move_to_end(source)
-        if len(self._whole_at) > _MOST_SOURCES:
-            self._whole_at.popitem(last=False)
-
-
-@lru_cache(maxsize=4096)
-def source_of(address: str) -> str:
-    """One IPv4 address, or the /64 that one IPv6 user has."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    site = int(found) >> _IPV6_SITE_BITS << _IPV6_SITE_BITS
-    return f"{IPv6Address(site)}/{_IPV6_SITE_BITS}"
+        source = source_of(address)
+        if wait_s := self._buckets.retry_after_s(source):
+            raise _too_fast(source, wait_s=wait_s)
+        self._buckets.take(source)
 
 
 def _too_fast(source: str, *, wait_s: int) -> AcmeError:

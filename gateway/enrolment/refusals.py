@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from gateway.authn.throttle import Allowance, TokenBuckets, source_of
 from gateway.enrolment import record
 from gateway.model.reasons import Reason
 from gateway.store import requests
 from gateway.store.requests import RequestRow
 from gateway.store.store import Store
 from gateway.store.unit import Unit
+from gateway.token_buckets import Allowance, TokenBuckets, source_of
 
 LOG = logging.getLogger(__name__)
 # Refusals of one address that are written into the database; beyond this they are only counted and logged.

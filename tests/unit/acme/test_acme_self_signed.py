@@ -10,9 +10,10 @@ import pytest_asyncio
 
 from gateway.acme import self_signed
 from gateway.acme.errors import AcmeError
-from gateway.acme.self_signed import BURST, PER_S, SelfSignedBound, source_of
+from gateway.acme.self_signed import BURST, PER_S, SelfSignedBound
 from gateway.store import requests
 from gateway.store.store import Store
+from gateway.token_buckets import source_of
 from tests.support import pki
 from tests.unit.acme import doors
 from tests.unit.acme.house import House, SetClock, header, problem
@@ -28,7 +29,12 @@ class Seconds:
 
 
 @pytest_asyncio.fixture
-async def house(tmp_path: Path, store: Store, clock: SetClock) -> AsyncIterator[House]:
+async def house(
+    tmp_path: Path, store: Store, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[House]:
+    """Three messages with a key of their own, and then next to none."""
+    monkeypatch.setattr(self_signed, "BURST", 3)
+    monkeypatch.setattr(self_signed, "PER_S", 0.001)
     opened = doors.opened(tmp_path, store, clock)
     yield opened
     await opened.aclose()
@@ -81,20 +87,8 @@ def test_other_addresses_are_not_harmed_but_one_ipv6_site_is_one() -> None:
     assert source_of("::ffff:192.0.2.1") == source_of("192.0.2.1")
 
 
-def test_memory_of_sources_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(self_signed, "_MOST_SOURCES", 10)
-    bound = SelfSignedBound(Seconds())
-    for number in range(100):
-        bound.take(f"192.0.2.{number}")
-    assert len(bound._whole_at) == 10
-
-
-async def test_flood_of_new_keys_uses_up_no_nonce_beyond_the_bound(
-    house: House, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_flood_of_new_keys_uses_up_no_nonce_beyond_the_bound(house: House, store: Store) -> None:
     """acme.md C38, C96: nothing of it is kept, neither nonce nor record; accounts that exist go on."""
-    monkeypatch.setattr(self_signed, "BURST", 3)
-    monkeypatch.setattr(self_signed, "PER_S", 0.001)
     known = await house.client().registered()
     for _ in range(2):
         await house.client(key=pki.key()).registered()
@@ -111,12 +105,8 @@ async def test_flood_of_new_keys_uses_up_no_nonce_beyond_the_bound(
     assert "new-account" not in [row.operation for row in recorded.rows]
 
 
-async def test_message_with_a_wrong_signature_takes_nothing_of_the_bound(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_message_with_a_wrong_signature_takes_nothing_of_the_bound(house: House) -> None:
     """acme.md C38: who cannot sign neither burns nonces nor the allowance of his neighbours."""
-    monkeypatch.setattr(self_signed, "BURST", 1)
-    monkeypatch.setattr(self_signed, "PER_S", 0.001)
     forger = house.client()
     for _ in range(3):
         bad = await forger.post("/new-account", {}, changes={"alg": "ES384"})

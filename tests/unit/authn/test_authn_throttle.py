@@ -8,11 +8,9 @@ from gateway.authn.throttle import (
     PER_ADDRESS,
     PER_USER,
     PER_USER_AND_ADDRESS,
-    Allowance,
     FailureThrottle,
-    TokenBuckets,
-    source_of,
 )
+from gateway.token_buckets import Allowance, TokenBuckets, source_of
 
 
 class Now:
