@@ -38,6 +38,7 @@ class AcmeFleet:
     responder: Responder = field(default_factory=Responder)
     _stopping: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _clients: list[_Client] = field(default_factory=list)
 
     async def start(self) -> None:
         facts = self.gateway.quickstart
@@ -46,14 +47,27 @@ class AcmeFleet:
         for number in range(self.size):
             account = AcmeAccount(facts["acme"]["directory"])
             client = _Client(self, number, account, AcmeStream(account, context, self.responder))
+            self._clients.append(client)
             self._tasks.append(asyncio.create_task(client.run()))
 
-    async def stop(self, timeout_s: float = 90.0) -> None:
-        """No new orders; waits until every open one has come to its end. Raises what a client raised."""
+    async def stop(self, patience_s: float = 90.0) -> None:
+        """No new orders; waits until every open one has come to its end. Raises what a client raised.
+
+        A client that is still at its order after ``patience_s`` is trouble for the judge: it is stuck.
+        """
         self._stopping = True
         try:
-            await asyncio.wait_for(asyncio.gather(*self._tasks), timeout_s)
+            _, stuck = await asyncio.wait(self._tasks, timeout=patience_s)
+            for client, task in zip(self._clients, self._tasks, strict=True):
+                if task in stuck:
+                    said = f"stuck for {patience_s:.0f} s: {client.doing}"
+                    self.journal.trouble(client.spki, 0, said.encode())
+                    task.cancel()
+            await asyncio.gather(*(task for task in self._tasks if task not in stuck))
+            await asyncio.gather(*stuck, return_exceptions=True)
         finally:
+            for client in self._clients:
+                await client.stream.close()
             await self.responder.stop()
 
     def failed(self) -> BaseException | None:
@@ -78,6 +92,8 @@ class _Client:
     number: int
     account: AcmeAccount
     stream: AcmeStream
+    spki: str = ""  # the order that it is at
+    doing: str = ""  # the last state that it was told
 
     async def run(self) -> None:
         while not self.account.kid:
@@ -86,13 +102,12 @@ class _Client:
         while not self.fleet.stopping:
             serial += 1
             private_key = pki.key()
-            spki = hashlib.sha256(pki.spki_der(private_key)).hexdigest()
+            spki = self.spki = hashlib.sha256(pki.spki_der(private_key)).hexdigest()
             name = f"acme-kill-{self.number}-{serial}.test"
             try:
                 await self._ordered(name, pki.device_csr(private_key, name), spki)
             except OrderEnded as ended:
                 self.fleet.journal.trouble(spki, 0, str(ended).encode())
-        await self.stream.close()
 
     async def _ordered(self, name: str, csr_der: bytes, spki: str) -> None:
         made = await self._until(201, "newOrder", {"identifiers": [{"type": "dns", "value": name}]})
@@ -133,6 +148,7 @@ class _Client:
 
     async def _state(self, url: str) -> dict[str, Any]:
         state: dict[str, Any] = json.loads((await self._until(200, url)).body)
+        self.doing = f"{url}: {json.dumps(state)}"
         return state
 
     async def _until(self, statuses: int | tuple[int, ...], url: str, payload: object = None) -> StreamAnswer:

@@ -40,6 +40,7 @@ class Plan:
     clients: int = 8  # of EST
     acme_clients: int = 8
     longest_life_s: float = 0.04  # a worker is killed at a random moment within this once it works
+    patience_s: float = 90.0  # that a client may take to end what it is at once no new work is begun
     newborn_share: float = 0.2  # of the kills hit a worker at any moment of its start instead
 
 
@@ -54,8 +55,8 @@ class Fleets:
         self._est.start()
         await self._acme.start()
 
-    async def stop(self) -> None:
-        await asyncio.gather(self._est.stop(), self._acme.stop())
+    async def stop(self, patience_s: float) -> None:
+        await asyncio.gather(self._est.stop(), self._acme.stop(patience_s))
 
     def failed(self) -> BaseException | None:
         return self._est.failed() or self._acme.failed()
@@ -104,7 +105,7 @@ async def run(gateway: Gateway, journal: Journal, plan: Plan) -> Report:
     await asyncio.sleep(0.3)
     in_flight = await _kill_workers(gateway, fleet, plan)
     tree_kills = await _kill_trees(gateway, fleet, plan)
-    await fleet.stop()
+    await fleet.stop(plan.patience_s)
     verdict = judge(journal, certificates(gateway.sql_url), already_there=already_there)
     verdict.audit = audit_trouble(gateway)
     seconds = time.monotonic() - started

@@ -18,6 +18,8 @@ KILLS = int(os.environ.get("KILLS", "2000"))
 TREE_KILLS = int(os.environ.get("TREE_KILLS", "50"))
 # The control ends as soon as the judge has found it out; an honest recorder would live through all rounds.
 CONTROL_ROUNDS, KILLS_PER_ROUND = 10, 50
+# Orders whose outcome was answered but never recorded may stand still for ever there; that is found out too.
+CONTROL_PATIENCE_S = 10.0
 
 
 def _run(gateway: Gateway, plan: Plan) -> Report:
@@ -43,7 +45,7 @@ def test_nothing_is_lost_or_doubled_when_workers_and_trees_are_killed(
 def test_judge_finds_a_recorder_that_answers_before_commit(tmp_path: Path) -> None:
     with running(tmp_path, launcher=SABOTAGED) as gateway:
         for _ in range(CONTROL_ROUNDS):
-            report = _run(gateway, Plan(KILLS_PER_ROUND, 0))
+            report = _run(gateway, Plan(KILLS_PER_ROUND, 0, patience_s=CONTROL_PATIENCE_S))
             if report.verdict.lost:
                 break
         assert report.verdict.lost, "answers before COMMIT were not found out"
