@@ -17,13 +17,21 @@ from gateway.clock import Clock
 from gateway.http.message import HttpRequest, PathRoute
 from gateway.model.certificate import CertificateRecord, RevocationReason
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
-from gateway.model.evidence import CredentialKind, ExternalAccount, RemoteInfo
+from gateway.model.evidence import (
+    CredentialKind,
+    Evidence,
+    ExternalAccount,
+    RemoteInfo,
+    SecretBytes,
+    SharedSecret,
+)
 from gateway.model.ids import EndpointName, ProtocolName
-from gateway.model.outcome import Outcome, Refused
+from gateway.model.outcome import Confirmation, Outcome, Refused, Unavailable
 from gateway.model.preview import Preview
 from gateway.model.reasons import Reason
 from gateway.model.wanted import Wanted
 from gateway.outbound.network import Network
+from gateway.pki.signer import Signer
 from gateway.store.unit import Unit
 
 __all__ = [
@@ -32,6 +40,7 @@ __all__ = [
     "BaseUrls",
     "CaInformation",
     "Certificates",
+    "Compatibility",
     "EndpointView",
     "Enrolments",
     "ExternalAccount",
@@ -39,15 +48,17 @@ __all__ = [
     "FrontEnd",
     "JobHandler",
     "JobQueue",
+    "MessageIdentity",
     "Mounted",
     "OnceOnly",
     "Recheck",
     "Records",
     "Services",
+    "SharedSecrets",
     "Unit",
 ]
 
-API_VERSION = 2
+API_VERSION = 3
 T = TypeVar("T")
 
 # Does one job with its arguments: None when it is done, else the time to run it again. May run twice.
@@ -63,6 +74,28 @@ class EndpointView:
 
     name: EndpointName
     options: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Compatibility:
+    """Habits of one family of products, from a Compat document: which requests it is about, and what is
+    different for them. ``settings`` is an instance of the front end's compatibility model."""
+
+    name: str
+    settings: Any
+
+
+@dataclass(frozen=True, slots=True)
+class MessageIdentity:
+    """A key with its certificate by which the gateway signs and opens messages of one protocol: SCEP's RA
+    (RFC 8894 section 2.1.2), CMP's protection certificate (RFC 9810 section 5.1.3.3).
+
+    ``chain_der`` is issuer first, root last, without the certificate itself.
+    """
+
+    certificate_der: bytes
+    chain_der: tuple[bytes, ...]
+    signer: Signer
 
 
 class Enrolments(Protocol):
@@ -93,6 +126,28 @@ class Enrolments(Protocol):
     ) -> tuple[Outcome | None, ...]:
         """As ``outcome_of`` for many, in their order and in one read."""
 
+    async def authorize(self, request: EnrolmentRequest) -> Evidence | Refused | Unavailable:
+        """Who asks for something else than a certificate (``operation`` REVOKE), as policy verifies it.
+
+        The policy selected for this operation says whose credentials count; nothing else is decided here. A
+        refusal is recorded. Raises StoreUnavailable.
+        """
+
+    async def confirm(
+        self,
+        protocol: ProtocolName,
+        endpoint: EndpointName,
+        parts: tuple[bytes, ...],
+        *,
+        accepted: bool,
+        content_sha256: str,
+    ) -> Confirmation:
+        """Confirm, or decline and so withdraw, the certificate of the request with this correlation.
+
+        ``content_sha256`` names the confirming message, so that its repeat is told from another one. Durable
+        on return. Raises Overloaded and StoreUnavailable.
+        """
+
     async def record_bad_message(self, bad: BadMessage) -> Refused:
         """Record a malformed or misdirected message as refused; bounded per source address."""
 
@@ -116,6 +171,13 @@ class CaInformation(Protocol):
 
         Raises BackendUnavailable.
         """
+
+    async def crl(self, protocol: ProtocolName, endpoint: EndpointName) -> bytes:
+        """The current CRL of the endpoint's issuing CA, as DER. Raises BackendUnavailable."""
+
+    async def identities(self, protocol: ProtocolName, endpoint: EndpointName) -> tuple[MessageIdentity, ...]:
+        """The message identities of this endpoint: the one in use first, then those that it replaced and
+        that still open what was sent to them. Raises BackendUnavailable where there is none."""
 
 
 class Certificates(Protocol):
@@ -158,6 +220,26 @@ class ExternalAccounts(Protocol):
 
     def take(self, unit: Unit, account: ExternalAccount, now: datetime) -> None:
         """Take one use off a counted one in the unit that binds it; commit raises Conflict if it has none."""
+
+
+class SharedSecrets(Protocol):
+    """References with secrets that protect messages (``pkigate credential add cmp-secret``)."""
+
+    async def verify(
+        self,
+        protocol: ProtocolName,
+        endpoint: EndpointName,
+        reference: str,
+        check: Callable[[SecretBytes], Awaitable[bool]],
+        remote: RemoteInfo,
+    ) -> SharedSecret:
+        """Find the secret that this reference names, by which ``check`` is content with the message.
+
+        An unknown reference costs the same work, with a secret that nobody has. Raises GatewayError with
+        auth.failed (unknown, revoked or wrong: not told apart) or auth.credential-scope (not for this
+        endpoint), RetryLater with auth.throttled, StoreUnavailable. That it has expired or is used up is no
+        matter here: who repeats or polls gets an answer; a new request is refused by policy.
+        """
 
 
 class Records(Protocol):
@@ -230,6 +312,9 @@ class Services(Protocol):
     def external_accounts(self) -> ExternalAccounts: ...
 
     @property
+    def shared_secrets(self) -> SharedSecrets: ...
+
+    @property
     def records(self) -> Records: ...
 
     @property
@@ -257,6 +342,9 @@ class Services(Protocol):
     def endpoint(self, protocol: ProtocolName, name: str) -> EndpointView | None:
         """The endpoint of this name in the active bundle."""
 
+    def compatibility(self, protocol: ProtocolName) -> tuple[Compatibility, ...]:
+        """The Compat documents of this protocol in the active bundle, in order of their priority."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
@@ -275,7 +363,9 @@ class FrontEnd(Protocol):
     """What the entry point names: a class with these attributes, made without arguments.
 
     An options model may have a property ``binds_accounts: bool``: whether every account at such an endpoint
-    was bound to an external one. Policies that ask for no challenge are loaded for such endpoints only.
+    was bound to an external one. Policies that ask for no challenge are loaded for such endpoints only. A
+    front end that has ``compat_model: type[BaseModel]`` takes Compat documents; their ``settings`` have that
+    form.
     """
 
     name: ClassVar[ProtocolName]

@@ -46,6 +46,14 @@ class RequestedIdentity:
     attributes: tuple[str, ...] = ()
 
 
+class Differing(StrEnum):
+    """What becomes of a message with the correlation of an earlier one, but with other content."""
+
+    REPEAT = "repeat"  # content does not matter: it is the same request (EST, ACME)
+    NEW_ONCE_CLOSED = "new-once-closed"  # a poll while the earlier is open, then a new request (SCEP)
+    REFUSE = "refuse"  # the transaction is in use (CMP)
+
+
 @dataclass(frozen=True, slots=True)
 class Correlation:
     """What makes two messages the same request (decisions: "What counts as the same request").
@@ -53,12 +61,15 @@ class Correlation:
     The service hashes protocol, endpoint, ``parts`` and, if ``with_identity``, the verified identity and the
     renewed certificate, each length-prefixed. Without identity the parts are the protocol's own transaction
     (an ACME order), by which ``Enrolments.outcome_of`` finds the request again. ``grace_s``: how long a
-    closed request answers repeats; None = endpoint's setting.
+    closed request answers repeats; None = endpoint's setting. ``content_sha256`` names in hex what must be
+    equal in a true repeat; ``differing`` says what becomes of one that is not.
     """
 
     parts: tuple[bytes, ...]
     with_identity: bool = True
     grace_s: int | None = None
+    content_sha256: str = ""
+    differing: Differing = Differing.REPEAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ class EnrolmentRequest:
     not_before: datetime | None = None
     not_after: datetime | None = None
     linking: Linking = Linking.ABSENT
-    wants_confirmation: bool = False
+    confirm_within_s: int | None = None  # the requester must confirm what it gets (RFC 9810 section 5.2.8)
     transaction_id: str = ""  # the protocol's own name of it, for the record: an ACME order's id
 
 

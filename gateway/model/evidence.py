@@ -20,6 +20,8 @@ MAC = CredentialKind("mac")
 SIGNATURE = CredentialKind("signature")
 ACME_ACCOUNT = CredentialKind("acme-account")
 ACME_EAB = CredentialKind("acme-eab")  # a stored MAC key that accounts are bound with (RFC 8555 7.3.4)
+SCEP_CHALLENGE = CredentialKind("scep-challenge")  # a stored challengePassword, static or counted
+CMP_SECRET = CredentialKind("cmp-secret")  # a stored reference with its secret (RFC 9810 section 5.1.3.1)
 API_TOKEN = CredentialKind("api-token")
 
 
@@ -57,7 +59,8 @@ class PresentedCertificate:
     """A certificate whose key possession the transport or the message proved; trust is not yet checked.
 
     ``chain_der`` is leaf first, as sent. ``kind`` is ``mtls`` for an enrolment, ``renewal-cert`` where the
-    message says that it renews this very certificate (RFC 7030 section 4.2.2).
+    message says that it renews this very certificate (RFC 7030 section 4.2.2), ``signature`` where it signed
+    the message for somebody or something else (RFC 9810 section 5.1.3.3).
     """
 
     chain_der: tuple[bytes, ...]
@@ -98,6 +101,37 @@ class PresentedAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class PresentedChallenge:
+    """A challengePassword (RFC 8894 section 7.3), not yet checked: whoever has it may enrol.
+
+    Whether it is a static or a one-time one is known only once it is found, so it counts as both in the
+    selection of a policy.
+    """
+
+    secret: SecretBytes
+    kind: CredentialKind = CHALLENGE_DYNAMIC
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedMac:
+    """A stored secret that protected the message, and that ``frontend.SharedSecrets`` found right."""
+
+    credential_id: str
+    name: str  # the reference, for people
+    kind: CredentialKind = MAC
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSecret:
+    """A stored secret by which a message was found right (RFC 9810 section 5.1.3.1); answers are protected
+    with it too."""
+
+    credential_id: str
+    name: str
+    secret: SecretBytes
+
+
+@dataclass(frozen=True, slots=True)
 class ExternalAccount:
     """An external account (RFC 8555 section 7.3.4) whose MAC was right. ``name`` is its key identifier."""
 
@@ -106,17 +140,20 @@ class ExternalAccount:
     counted: bool = False
 
 
-PresentedCredential = PresentedPassword | PresentedCertificate | PresentedAccount
+PresentedCredential = (
+    PresentedPassword | PresentedCertificate | PresentedAccount | PresentedChallenge | PresentedMac
+)
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedCredential:
     """A credential that stood up to verification. Made only in ``gateway.authn``.
 
-    ``identity`` is canonical: ``basic:ID-OF-THE-CREDENTIAL``, ``cert:SHA256-OF-SPKI/SUBJECT`` or
-    ``acme:ACCOUNT-ID``. ``names`` and ``profiles`` bound what this credential may ask for (DNS suffixes,
-    profile names); ``None`` is no bound of its own. ``proven``: names that the requester controls, None where
-    the kind of credential proves none. ``prevalidated``: DNS suffixes whose names need no challenge.
+    ``identity`` is canonical: ``basic:``, ``challenge:`` or ``mac:`` with the credential's id,
+    ``cert:SHA256-OF-SPKI/SUBJECT`` or ``acme:ACCOUNT-ID``. ``names`` and ``profiles`` bound what this
+    credential may ask for (DNS suffixes, profile names); ``None`` is no bound of its own. ``proven``: names
+    that the requester controls, None where the kind of credential proves none. ``prevalidated``: DNS suffixes
+    whose names need no challenge.
     """
 
     kind: CredentialKind
@@ -129,6 +166,7 @@ class VerifiedCredential:
     profiles: tuple[str, ...] | None = None
     proven: tuple[ProvenName, ...] | None = None
     prevalidated: tuple[str, ...] = ()
+    ra: bool = False  # a registration authority: may vouch for others' proofs of possession and revoke
     detail: tuple[tuple[str, str], ...] = ()
 
 
@@ -145,6 +183,11 @@ class Evidence:
     @property
     def label(self) -> str:
         return "+".join(credential.label for credential in self.credentials) or "anonymous"
+
+    @property
+    def ra(self) -> bool:
+        """Whether a registration authority stands behind the request."""
+        return any(credential.ra for credential in self.credentials)
 
 
 class Linking(StrEnum):

@@ -26,7 +26,10 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate, durable in the store. ``chain_der`` is issuer first, root last, without the leaf."""
+    """A certificate, durable in the store. ``chain_der`` is issuer first, root last, without the leaf.
+
+    ``confirm_by`` is set while the requester has yet to confirm it; after that moment it is withdrawn.
+    """
 
     request_id: RequestId
     certificate_der: bytes
@@ -65,3 +68,12 @@ class Unavailable:
 
 
 Outcome = Issued | Pending | Refused | Unavailable
+
+
+class Confirmation(StrEnum):
+    """What came of confirming or declining a certificate (RFC 9810 section 5.3.18)."""
+
+    DONE = "done"  # by this message, now or when it came before
+    CONFIRMED_BEFORE = "confirmed-before"  # by another message, or none was asked for
+    WITHDRAWN = "withdrawn"  # declined before, or the time was up
+    UNKNOWN = "unknown"  # no certificate was issued in this transaction

@@ -75,9 +75,14 @@ REQUEST = Table(
     _column("closed_at", BigInteger, null=True),
     _column("answers_until", BigInteger, null=True),
     _column("transaction_id", Text, null=True),
+    _column("content_sha256", String(64), null=True),
+    _column("confirm_within_s", Integer, null=True),
+    _column("confirm_by", BigInteger, null=True),
+    _column("confirmed_by_sha256", String(64), null=True),
 )
 _REFUSED = text("reason_id IS NOT NULL")
 _OPEN = text("closed_at IS NULL")
+_UNCONFIRMED = text("state = 'unconfirmed'")
 _IN_TRANSACTION = text("transaction_id IS NOT NULL")
 Index("request_id_key", REQUEST.c.id, unique=True)
 Index("request_reason_id", REQUEST.c.reason_id, sqlite_where=_REFUSED, postgresql_where=_REFUSED)
@@ -90,6 +95,13 @@ Index(
     REQUEST.c.transaction_id,
     sqlite_where=_IN_TRANSACTION,
     postgresql_where=_IN_TRANSACTION,
+)
+
+Index(
+    "request_unconfirmed_renewal",
+    REQUEST.c.renews_sha256,
+    sqlite_where=_UNCONFIRMED,
+    postgresql_where=_UNCONFIRMED,
 )
 
 CERTIFICATE = Table(
@@ -167,6 +179,13 @@ Index(
     CREDENTIAL.c.kind,
     CREDENTIAL.c.name,
     unique=True,
+    sqlite_where=_UNREVOKED,
+    postgresql_where=_UNREVOKED,
+)
+Index(
+    "credential_verifier",
+    CREDENTIAL.c.kind,
+    CREDENTIAL.c.verifier,
     sqlite_where=_UNREVOKED,
     postgresql_where=_UNREVOKED,
 )
