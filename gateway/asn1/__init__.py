@@ -1,1 +1,1 @@
-"""ASN.1 structures that our libraries lack; field lists only, one RFC per file."""
+"""ASN.1 as DER and BER, and the structures that our libraries lack; no cryptography, no I/O."""

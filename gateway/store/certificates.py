@@ -12,13 +12,13 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, or_, select, text, update
 
 from gateway.clock import from_epoch_s, to_epoch_s
+from gateway.asn1.der import children
 from gateway.model.certificate import (
     CertificateRecord,
     CertificateStatus,
     RevocationReason,
     RevokedEntry,
 )
-from gateway.pki.der import children
 from gateway.store import crl_state
 from gateway.store.columns import optional_time, storable_text, texts, texts_column, time_column
 from gateway.store.schema import CERTIFICATE, CHAIN

@@ -7,10 +7,10 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gateway.asn1.der import sequence
 from gateway.model.certificate import CertificateRecord
 from gateway.model.ids import new_id, reason_id
 from gateway.model.outcome import State
-from gateway.pki.der import sequence
 from gateway.store import certificates, requests
 from gateway.store.requests import RequestRow
 from gateway.store.unit import AuditEvent, Unit
