@@ -175,6 +175,9 @@ class CaInformation(Protocol):
     async def crl(self, protocol: ProtocolName, endpoint: EndpointName) -> bytes:
         """The current CRL of the endpoint's issuing CA, as DER. Raises BackendUnavailable."""
 
+    def alternate_chains(self, chain_der: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
+        """Further chains, each up to below another root, for a certificate that came with ``chain_der``."""
+
     async def identities(self, protocol: ProtocolName, endpoint: EndpointName) -> tuple[MessageIdentity, ...]:
         """The message identities of this endpoint: the one in use first, then those that it replaced and
         that still open what was sent to them. Raises BackendUnavailable where there is none."""

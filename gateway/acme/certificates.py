@@ -1,8 +1,9 @@
 """Download of an order's certificate (RFC 8555 section 7.4.2).
 
 The chain that is given by default ends below the self-signed root, as RFC 8446 section 4.4.2 lets a TLS
-server send it; alternate 1 holds the root too. Where there is nothing but the root above the certificate, the
-one chain has it, since clients of today expect an issuer behind the leaf.
+server send it; alternate 1 holds the root too, the next ones end below other roots that have certified our
+CA. Where there is nothing but the root above the certificate, the default has it, since clients of today
+expect an issuer behind the leaf.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ async def certificate(signed: Signed, order: OrderRow, alternate: int) -> HttpRe
     )
     if not isinstance(outcome, Issued):
         raise not_found("this order has no certificate (yet); read the order to see its status")
-    chains = issuer_chains(outcome.chain_der)
+    others = exchange.services.ca_information.alternate_chains(outcome.chain_der)
+    chains = issuer_chains(outcome.chain_der, others)
     if alternate >= len(chains):
         raise not_found("this certificate has no such chain")
     links = tuple(
@@ -49,12 +51,14 @@ async def certificate(signed: Signed, order: OrderRow, alternate: int) -> HttpRe
 
 
 @lru_cache(maxsize=256)
-def issuer_chains(chain_der: tuple[bytes, ...]) -> tuple[str, ...]:
-    """What may follow a leaf, as PEM, the default first. ``chain_der`` is issuer first, root last."""
+def issuer_chains(
+    chain_der: tuple[bytes, ...], others: tuple[tuple[bytes, ...], ...] = ()
+) -> tuple[str, ...]:
+    """What may follow a leaf, as PEM, the default first, ``others`` last; all are issuer first."""
     without_root = chain_der
     if chain_der and _is_self_issued(chain_der[-1]):
         without_root = chain_der[:-1]
-    wanted = [without_root, chain_der] if without_root else [chain_der]
+    wanted = [without_root, chain_der, *others] if without_root else [chain_der, *others]
     return tuple("".join(map(_pem, chain)) for chain in dict.fromkeys(wanted))
 
 
