@@ -148,6 +148,17 @@ class CanSignCrl(Protocol):
 
 
 @runtime_checkable
+class CanCrossChain(Protocol):
+    """CAs that other roots have certified too."""
+
+    def alternate_chains(self, chain_der: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
+        """Further chains for a certificate that was issued with ``chain_der``, without it.
+
+        Each is issuer first and ends below another root. Empty for a chain of another CA.
+        """
+
+
+@runtime_checkable
 class CanHealth(Protocol):
     async def health(self) -> Mapping[str, str]:
         """Component name to "ok" or a plain word of what is wrong."""

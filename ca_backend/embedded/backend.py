@@ -21,6 +21,7 @@ from ca_backend.api import (
 )
 from ca_backend.embedded import extensions as ext
 from ca_backend.embedded.crl import certificate_list
+from ca_backend.embedded.cross_certificates import CrossChains
 from ca_backend.embedded.hierarchy import (
     ROOT,
     CaCertificate,
@@ -99,11 +100,14 @@ class EmbeddedBackend:
     needs_csr = False
     signs_in_process = True
 
-    def __init__(self, options: EmbeddedOptions, context: BackendContext, hierarchy: Hierarchy) -> None:
+    def __init__(
+        self, options: EmbeddedOptions, context: BackendContext, hierarchy: Hierarchy, cross: CrossChains
+    ) -> None:
         self.name = context.name
         self._options = options
         self._context = context
         self._hierarchy = hierarchy
+        self._cross = cross
         self._issuers = {
             name: _Issuer(
                 ca,
@@ -149,6 +153,10 @@ class EmbeddedBackend:
         """Default issuing CA and root."""
         return self._default.chain_der
 
+    def alternate_chains(self, chain_der: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
+        """One for each cross-certificate of a CA in ``chain_der``."""
+        return self._cross.alternates(chain_der, self._context.clock.now())
+
     def authorities(self) -> tuple[CertificateAuthority, ...]:
         """Default issuing CA first, root last."""
         default = self._options.default_issuing_name
@@ -166,14 +174,12 @@ class EmbeddedBackend:
         """Nothing to tell: the gateway's record is the truth that the next CRL is made from."""
 
     async def health(self) -> Mapping[str, str]:
-        """Each CA with "ok" or until when its certificate is valid, from 90 days before its end."""
+        """Each CA and cross-certificate with "ok" or until when it is valid, from 90 days before its end."""
         now = self._context.clock.now()
-        certificates = {name: issuer.ca.certificate for name, issuer in self._issuers.items()}
-        certificates[ROOT] = self._hierarchy.root
-        return {
-            name: _lifetime(certificate.not_after - now, f"{certificate.not_after:%Y-%m-%d}")
-            for name, certificate in certificates.items()
-        }
+        ends = {name: issuer.ca.certificate.not_after for name, issuer in self._issuers.items()}
+        ends[ROOT] = self._hierarchy.root.not_after
+        ends |= {f"cross-certificate {chain.file.name}": chain.not_after for chain in self._cross.chains}
+        return {name: _lifetime(end - now, f"{end:%Y-%m-%d}") for name, end in ends.items()}
 
     async def aclose(self) -> None:
         """Nothing is held open."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from gateway.pki.keyfile import KeyKind
 
 CaName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+FileReference = Annotated[str, Field(pattern=r"^file:.+$")]
 
 
 class IssuingCaOptions(BaseModel):
@@ -53,6 +54,13 @@ class EmbeddedOptions(BaseModel):
         default=None,
         description="Reference (file:, env:, cred:) of the passphrase of this CA's keys; "
         "without it the gateway's own passphrase is used.",
+    )
+    cross_certificates: tuple[FileReference, ...] = Field(
+        default=(),
+        max_length=8,
+        description="PEM files (file:PATH, relative to the data directory), each with a certificate of an "
+        "issuing CA or the root from another CA and its issuers up to the other root. ACME offers each as an "
+        "alternate chain.",
     )
 
     @model_validator(mode="after")

@@ -88,3 +88,7 @@ class GatewayServices:
         if compiled is None:
             raise BackendUnavailable("this endpoint is gone")
         return await self._backends.certificates(compiled.backend)
+
+    def alternate_chains(self, chain_der: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
+        """To other roots; whichever backend issued."""
+        return self._backends.alternate_chains(chain_der)

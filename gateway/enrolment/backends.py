@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from ca_backend.api import CaBackend, CanSignCrl
+from ca_backend.api import CaBackend, CanCrossChain, CanSignCrl
 from gateway.enrolment.calls import call
 from gateway.errors import BackendInDoubt, BackendUnavailable
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
@@ -102,6 +102,15 @@ class BackendSet:
             found = [certificate_der for chain_der in chains for certificate_der in chain_der]
         self._certificates[name] = tuple(dict.fromkeys(found))
         return self._certificates[name]
+
+    def alternate_chains(self, chain_der: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
+        """Further chains, to other roots, for a certificate that was issued with this one."""
+        return tuple(
+            alternate
+            for backend in self._backends.values()
+            if isinstance(backend, CanCrossChain)
+            for alternate in backend.alternate_chains(chain_der)
+        )
 
     def own_names(self) -> frozenset[bytes]:
         """The raw subject names of every CA that signs in this process."""

@@ -75,6 +75,9 @@ class House:
             raise self.ca_chain
         return self.ca_chain
 
+    def alternate_chains(self, chain_der: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
+        return ()
+
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Give the request to the route that the front end mounted for it."""
         for route in EstFrontEnd().mount(self).routes:
