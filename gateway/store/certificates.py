@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, or_, select, text, update
 
-from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.asn1.der import children
+from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.model.certificate import (
     CertificateRecord,
     CertificateStatus,
