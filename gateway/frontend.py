@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from gateway.clock import Clock
 from gateway.http.message import HttpRequest, PathRoute
+from gateway.message_identity import IdentityFiles, IdentityKind, MessageIdentity, OwnIdentity
 from gateway.model.certificate import CertificateRecord, RevocationReason
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
 from gateway.model.evidence import (
@@ -31,7 +32,6 @@ from gateway.model.preview import Preview
 from gateway.model.reasons import Reason
 from gateway.model.wanted import Wanted
 from gateway.outbound.network import Network
-from gateway.pki.signer import Signer
 from gateway.store.unit import Unit
 
 __all__ = [
@@ -46,11 +46,14 @@ __all__ = [
     "ExternalAccount",
     "ExternalAccounts",
     "FrontEnd",
+    "IdentityFiles",
+    "IdentityKind",
     "JobHandler",
     "JobQueue",
     "MessageIdentity",
     "Mounted",
     "OnceOnly",
+    "OwnIdentity",
     "Recheck",
     "Records",
     "Services",
@@ -83,19 +86,6 @@ class Compatibility:
 
     name: str
     settings: Any
-
-
-@dataclass(frozen=True, slots=True)
-class MessageIdentity:
-    """A key with its certificate by which the gateway signs and opens messages of one protocol: SCEP's RA
-    (RFC 8894 section 2.1.2), CMP's protection certificate (RFC 9810 section 5.1.3.3).
-
-    ``chain_der`` is issuer first, root last, without the certificate itself.
-    """
-
-    certificate_der: bytes
-    chain_der: tuple[bytes, ...]
-    signer: Signer
 
 
 class Enrolments(Protocol):
@@ -368,7 +358,9 @@ class FrontEnd(Protocol):
     An options model may have a property ``binds_accounts: bool``: whether every account at such an endpoint
     was bound to an external one. Policies that ask for no challenge are loaded for such endpoints only. A
     front end that has ``compat_model: type[BaseModel]`` takes Compat documents; their ``settings`` have that
-    form.
+    form. One that has ``message_identity: ClassVar[IdentityKind]`` gets an identity of that kind for each of
+    its endpoints (``CaInformation.identities``); its options model may have ``identity: OwnIdentity | None``,
+    by which an administrator brings his own.
     """
 
     name: ClassVar[ProtocolName]

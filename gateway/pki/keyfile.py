@@ -96,6 +96,22 @@ class FileSigner:
         """Sign the message (not a digest), in the form that X.509 signatureValue holds."""
         return self._sign(message)
 
+    def sign_with_hash(self, message: bytes, hash_name: str) -> bytes:
+        """Sign by RSA PKCS#1 v1.5 or ECDSA with this hash: "sha1", "sha256", "sha384" or "sha512".
+
+        Raises ConfigurationError for another hash, and for a key whose algorithm has no such choice.
+        """
+        hash_ = _HASHES.get(hash_name)
+        match self._private_key:
+            case rsa.RSAPrivateKey() as key if hash_ is not None:
+                return key.sign(message, padding.PKCS1v15(), hash_)
+            case ec.EllipticCurvePrivateKey() as key if hash_ is not None:
+                return key.sign(message, ec.ECDSA(hash_, deterministic_signing=True))
+            case _:
+                raise ConfigurationError(
+                    f"{self._origin}: a key of the kind {self.public_key} does not sign with {hash_name}"
+                )
+
     def decrypt(self, ciphertext: bytes) -> bytes:
         """RSA PKCS#1 v1.5 decryption with implicit rejection (RFC 8017 section 7.2.2).
 
@@ -161,6 +177,12 @@ def _signing(private_key: PrivateKey) -> tuple[Callable[[bytes], bytes], bytes, 
             return private_key.sign, der.sequence(der.oid("2.16.840.1.101.3.4.3.19")), True
 
 
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "sha1": hashes.SHA1(),  # noqa: S303  for answers to devices that know nothing better, where allowed
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
 _ECDSA: dict[str, tuple[hashes.HashAlgorithm, str, bool]] = {
     "secp256r1": (hashes.SHA256(), "1.2.840.10045.4.3.2", False),  # ecdsa-with-SHA256
     "secp384r1": (hashes.SHA384(), "1.2.840.10045.4.3.3", True),  # ecdsa-with-SHA384

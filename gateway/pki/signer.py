@@ -21,5 +21,9 @@ class Signer(Protocol):
     def sign(self, message: bytes) -> bytes:
         """Sign the message (not a digest), in the form that X.509 signatureValue holds."""
 
+    def sign_with_hash(self, message: bytes, hash_name: str) -> bytes:
+        """Sign by RSA PKCS#1 v1.5 or ECDSA with this hash ("sha1", "sha256", "sha384", "sha512"), for peers
+        that know no other. Raises ConfigurationError for a key whose algorithm has no such choice."""
+
     def decrypt(self, ciphertext: bytes) -> bytes:
         """RSA PKCS#1 v1.5 decryption with implicit rejection (RFC 8017 section 7.2.2). For RSA keys only."""
