@@ -8,7 +8,19 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Connection, Select, and_, bindparam, exists, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.model.outcome import State
@@ -46,7 +58,9 @@ class RequestRow:
     form their writers fix. ``correlation`` is None for messages that never became a request; ``version``
     counts the moves; ``answers_until`` is how long a closed request answers repeats (of an open one see
     ``enrolment.record.grace_of``). ``transaction_id`` is the protocol's own name of the request (an ACME
-    order's id).
+    order's id). ``content_sha256`` names what came, in hex, None where content tells nothing.
+    ``confirm_within_s``: the requester must confirm its certificate; ``confirm_by`` is set with it, and
+    ``confirmed_by_sha256`` names the message that confirmed or declined it.
     """
 
     id: str
@@ -82,6 +96,10 @@ class RequestRow:
     closed_at: datetime | None = None
     answers_until: datetime | None = None
     transaction_id: str | None = None
+    content_sha256: str | None = None
+    confirm_within_s: int | None = None
+    confirm_by: datetime | None = None
+    confirmed_by_sha256: str | None = None
 
 
 class RequestChanges(TypedDict, total=False):
@@ -101,6 +119,8 @@ class RequestChanges(TypedDict, total=False):
     retry_after_s: int | None
     certificate_sha256: str | None
     answers_until: datetime | None
+    confirm_by: datetime | None
+    confirmed_by_sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +169,10 @@ def insert(unit: Unit, row: RequestRow) -> None:
             "closed_at": time_column(row.closed_at or (row.updated_at if row.state in _CLOSED else None)),
             "answers_until": time_column(row.answers_until),
             "transaction_id": None if row.transaction_id is None else storable_text(row.transaction_id),
+            "content_sha256": row.content_sha256,
+            "confirm_within_s": row.confirm_within_s,
+            "confirm_by": time_column(row.confirm_by),
+            "confirmed_by_sha256": row.confirmed_by_sha256,
         },
     )
 
@@ -204,6 +228,21 @@ def retire(unit: Unit, request_id: str) -> None:
     unit.move(_RETIRE, {"request_id": request_id})
 
 
+def unconfirmed_renewal(connection: Connection, renews_sha256: str, now: datetime) -> datetime | None:
+    """Until when an issued renewal of this certificate may be confirmed; None: there is none to confirm."""
+    row = _UNCONFIRMED_RENEWAL.first(connection, renews_sha256=renews_sha256, now_s=to_epoch_s(now))
+    return None if row is None else from_epoch_s(row[0])
+
+
+def only_renewal(unit: Unit, request_id: str, renews_sha256: str, now: datetime) -> None:
+    """Demand of the request that this unit inserts that no other renewal of the certificate may be confirmed.
+
+    Commit raises Conflict where one was recorded since ``unconfirmed_renewal`` was asked.
+    """
+    values: dict[str, Column] = {"request_id": request_id, "renews_sha256": renews_sha256}
+    unit.move(_ONLY_RENEWAL, {**values, "now_s": to_epoch_s(now)})
+
+
 def search(
     connection: Connection,
     *,
@@ -248,7 +287,7 @@ def stranded(
     """Open requests that nobody will go on with: no job of these kinds is about them.
 
     They are on their way to a CA, or have all their approvals, and were not moved after ``idle_since_s``; or
-    they waited for approval until ``expired_at_s`` at the latest.
+    they waited for approval, or for confirmation, until ``expired_at_s`` at the latest.
     """
     c = REQUEST.c
     idle = c.updated_at <= idle_since_s
@@ -256,10 +295,11 @@ def stranded(
     # Every approval is a move, so that the version counts them.
     approved = and_(c.version > c.approvals_required, idle)
     waiting = and_(c.state == State.AWAITING_APPROVAL.value, or_(approved, c.expires_at <= expired_at_s))
+    unconfirmed = and_(c.state == State.UNCONFIRMED.value, c.confirm_by <= expired_at_s)
     active = and_(JOB.c.kind.in_(kinds), JOB.c.dedup_key == c.id, text("job.state IN ('ready', 'running')"))
     query = (
         select(*_COLUMNS)
-        .where(c.closed_at.is_(None), or_(under_way, waiting), ~exists().where(active))
+        .where(c.closed_at.is_(None), or_(under_way, waiting, unconfirmed), ~exists().where(active))
         .order_by(c.pk)
         .limit(limit)
     )
@@ -287,6 +327,32 @@ _RETIRE = Statement(
     .values(correlation=None),
     ("request_id",),
     rank=INSERT_RANK - 2,
+)
+
+_OTHER = REQUEST.alias("other")
+
+
+def _confirmable(table: FromClause) -> tuple[ColumnElement[bool], ...]:
+    """Renewals that may still be confirmed, in the words of the partial index: SQLite must find them again."""
+    return (
+        table.c.renews_sha256 == bindparam("renews_sha256"),
+        text("state = 'unconfirmed'"),
+        table.c.confirm_by >= bindparam("now_s"),
+    )
+
+
+_UNCONFIRMED_RENEWAL = Statement(
+    select(REQUEST.c.confirm_by).where(*_confirmable(REQUEST)).limit(1), ("renews_sha256", "now_s")
+)
+# It comes after the inserts of its batch, so that two renewals of one batch meet here too.
+_ONLY_RENEWAL = Statement(
+    update(REQUEST)
+    .where(
+        REQUEST.c.id == bindparam("request_id"),
+        ~exists(select(_OTHER.c.pk).where(*_confirmable(_OTHER), _OTHER.c.id != bindparam("request_id"))),
+    )
+    .values(version=REQUEST.c.version),
+    ("request_id", "renews_sha256", "now_s"),
 )
 
 
@@ -335,7 +401,7 @@ def _approvals(column: str) -> tuple[Approval, ...]:
 
 def _row(row: Any) -> RequestRow:
     values = dict(zip(_NAMES, row, strict=True))
-    for name in ("expires_at", "closed_at", "answers_until", "received_at", "updated_at"):
+    for name in ("expires_at", "closed_at", "answers_until", "received_at", "updated_at", "confirm_by"):
         values[name] = optional_time(values[name])
     for name in ("plan", "decision", "remote"):
         if values[name] is not None:
