@@ -8,19 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    FromClause,
-    Select,
-    and_,
-    bindparam,
-    exists,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, Select, and_, bindparam, exists, or_, select, text, update
 
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.model.outcome import State
@@ -228,21 +216,6 @@ def retire(unit: Unit, request_id: str) -> None:
     unit.move(_RETIRE, {"request_id": request_id})
 
 
-def unconfirmed_renewal(connection: Connection, renews_sha256: str, now: datetime) -> datetime | None:
-    """Until when an issued renewal of this certificate may be confirmed; None: there is none to confirm."""
-    row = _UNCONFIRMED_RENEWAL.first(connection, renews_sha256=renews_sha256, now_s=to_epoch_s(now))
-    return None if row is None else from_epoch_s(row[0])
-
-
-def only_renewal(unit: Unit, request_id: str, renews_sha256: str, now: datetime) -> None:
-    """Demand of the request that this unit inserts that no other renewal of the certificate may be confirmed.
-
-    Commit raises Conflict where one was recorded since ``unconfirmed_renewal`` was asked.
-    """
-    values: dict[str, Column] = {"request_id": request_id, "renews_sha256": renews_sha256}
-    unit.move(_ONLY_RENEWAL, {**values, "now_s": to_epoch_s(now)})
-
-
 def search(
     connection: Connection,
     *,
@@ -327,32 +300,6 @@ _RETIRE = Statement(
     .values(correlation=None),
     ("request_id",),
     rank=INSERT_RANK - 2,
-)
-
-_OTHER = REQUEST.alias("other")
-
-
-def _confirmable(table: FromClause) -> tuple[ColumnElement[bool], ...]:
-    """Renewals that may still be confirmed, in the words of the partial index: SQLite must find them again."""
-    return (
-        table.c.renews_sha256 == bindparam("renews_sha256"),
-        text("state = 'unconfirmed'"),
-        table.c.confirm_by >= bindparam("now_s"),
-    )
-
-
-_UNCONFIRMED_RENEWAL = Statement(
-    select(REQUEST.c.confirm_by).where(*_confirmable(REQUEST)).limit(1), ("renews_sha256", "now_s")
-)
-# It comes after the inserts of its batch, so that two renewals of one batch meet here too.
-_ONLY_RENEWAL = Statement(
-    update(REQUEST)
-    .where(
-        REQUEST.c.id == bindparam("request_id"),
-        ~exists(select(_OTHER.c.pk).where(*_confirmable(_OTHER), _OTHER.c.id != bindparam("request_id"))),
-    )
-    .values(version=REQUEST.c.version),
-    ("request_id", "renews_sha256", "now_s"),
 )
 
 
