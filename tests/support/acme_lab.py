@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support import acme_policies, database, policies
 from tests.support import gateway as gateways
@@ -123,6 +127,16 @@ class Lab:
         finally:
             self.gateway.policies = kept
             self.restart()
+
+    @contextlib.contextmanager
+    def cross_certified(self, *path: x509.Certificate) -> Iterator[None]:
+        """Run with a cross-certificate and its issuers up to the other root."""
+        pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in path)
+        (self.gateway.data / "cross.pem").write_bytes(pem)
+        plain = '"type": "embedded"'
+        options = json.dumps({"cross_certificates": ["file:cross.pem"]})
+        with self.other_policies(plain, f'{plain}, "options": {options}'):
+            yield
 
     def counts(self) -> dict[str, int]:
         """Rows of what ACME stores, but for the audit's and the refused requests'."""

@@ -82,6 +82,38 @@ class Authority:
     def sub(self, cn: str) -> Authority:
         return Authority(cn=cn, issuer=self)
 
+    def certify(
+        self,
+        ca: x509.Certificate,
+        *,
+        path_length: int | None = None,
+        is_ca: bool = True,
+        starts: timedelta = timedelta(days=-1),
+        ends: timedelta = timedelta(days=365),
+        private_key: PrivateKey = None,
+        key_identifier: bytes | None = None,
+    ) -> x509.Certificate:
+        """A cross-certificate: subject and key of another CA, signed by this one; or with what is given."""
+        public_key = ca.public_key() if private_key is None else private_key.public_key()
+        identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        if key_identifier is not None:
+            identifier = x509.SubjectKeyIdentifier(key_identifier)
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(ca.subject)
+            .issuer_name(self.name)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + starts)
+            .not_valid_after(now + ends)
+            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=path_length), critical=True)
+            .add_extension(_key_usage(key_cert_sign=is_ca, digital_signature=True), critical=True)
+            .add_extension(identifier, critical=False)
+            .add_extension(_authority_key(self.private_key), critical=False)
+        )
+        return builder.sign(self.private_key, default_hash(self.private_key))
+
     def issue(
         self,
         *,

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from tests.support import pki
 from tests.support.acme_client import AcmeClient, Certificate
-from tests.support.acme_lab import Lab, new_name
+from tests.support.acme_lab import Lab, new_name, running_lab
+from tests.support.gateway import GatewayDidNotStartError
 from tests.support.openssl import Judge
 
 CHAIN = "application/pem-certificate-chain"
@@ -64,6 +66,40 @@ def test_alternate_chains_are_for_the_same_leaf(account: AcmeClient, issued: Cer
         for certificate, issuer in itertools.pairwise(chain):
             certificate.verify_directly_issued_by(issuer)
         assert url not in other.links("alternate")
+
+
+def test_chain_to_another_root_is_an_alternate_of_certificates_issued_before(
+    lab: Lab, account: AcmeClient, issued: Certificate
+) -> None:
+    """acme.md C90: what an operator has cross-certified; also after what was issued without it."""
+    other = pki.Authority("Other Root")
+    root = x509.load_pem_x509_certificate(lab.gateway.root_pem.read_bytes())
+    cross = other.certify(root)
+    with lab.cross_certified(cross, other.certificate):
+        answer = account.post(issued.url)
+        assert answer.body == issued.pem
+        chains = [
+            x509.load_pem_x509_certificates(account.post(url).body) for url in answer.links("alternate")
+        ]
+        assert [chain[-1] for chain in chains] == [root, cross]
+        for chain in chains:
+            assert chain[0] == issued.leaf
+            for certificate, issuer in itertools.pairwise(chain):
+                certificate.verify_directly_issued_by(issuer)
+        chains[-1][-1].verify_directly_issued_by(other.certificate)
+    account.post(issued.url + "/2").refused(404, "malformed")
+
+
+def test_gateway_with_a_wrong_cross_certificate_does_not_start(tmp_path: Path) -> None:
+    """It ends with the name of the file and the reason."""
+    other = pki.Authority("Other Root")
+    wrong = other.certify(pki.Authority("Somebody").certificate)
+    with (
+        running_lab(tmp_path) as lab,
+        pytest.raises(GatewayDidNotStartError, match=r"cross\.pem: the first certificate is for CN=Somebody"),
+        lab.cross_certified(wrong, other.certificate),
+    ):
+        pass
 
 
 def test_chain_that_does_not_exist_is_not_found(account: AcmeClient, issued: Certificate) -> None:

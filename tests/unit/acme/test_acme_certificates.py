@@ -133,5 +133,17 @@ def test_chain_without_a_root_is_given_as_it_is() -> None:
     assert [text.count("BEGIN CERTIFICATE") for text in chains] == [1]
 
 
+def test_chains_to_other_roots_are_the_last_alternates() -> None:
+    """acme.md C90: with or without a chain that ends below the own root."""
+    root, other = pki.Authority("Root"), pki.Authority("Other Root")
+    issuing, cross = root.sub("Issuing").certificate, other.certify(root.certificate)
+    own, ours, theirs = (one.public_bytes(Encoding.DER) for one in (root.certificate, issuing, cross))
+    found = [
+        [one.public_bytes(Encoding.DER) for one in x509.load_pem_x509_certificates(text.encode())]
+        for text in (*issuer_chains((ours, own), ((ours, theirs),)), *issuer_chains((own,), ((theirs,),)))
+    ]
+    assert found == [[ours], [ours, own], [ours, theirs], [own], [theirs]]
+
+
 def test_leaf_without_any_issuer_stands_alone() -> None:
     assert issuer_chains(()) == ("",)
