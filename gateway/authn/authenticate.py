@@ -12,39 +12,59 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from gateway.authn.claims import ClaimedCertificate, Claims, account_identity
+from gateway.authn import claims as claiming
+from gateway.authn.bounds import check_begins, check_scope, revocation_text
+from gateway.authn.claims import ClaimedChallenge, Claims, account_identity
+from gateway.authn.client_certificate import verify_certificate
 from gateway.authn.refusal import CredentialRefused
-from gateway.authn.secrets import PasswordMemory, is_machine_verifier, machine_secret_matches
+from gateway.authn.secrets import (
+    MACHINE_PREFIX,
+    PasswordMemory,
+    is_machine_verifier,
+    machine_secret_matches,
+)
+from gateway.authn.shared_secrets import NO_SUCH_REFERENCE
 from gateway.authn.throttle import FailureThrottle
 from gateway.authn.trust import TrustStore
 from gateway.errors import Overloaded
-from gateway.model.certificate import CertificateRecord, CertificateStatus
+from gateway.model.certificate import CertificateRecord
 from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import (
     ACME_ACCOUNT,
     BASIC,
+    CHALLENGE_DYNAMIC,
+    CHALLENGE_STATIC,
+    CMP_SECRET,
+    MAC,
+    CredentialKind,
     Evidence,
     PresentedAccount,
+    PresentedMac,
     PresentedPassword,
     VerifiedCredential,
 )
 from gateway.model.reasons import ReasonCode
-from gateway.pki.chain import UntrustedCertificate, verify_client_chain
+from gateway.policy.rules import AuthenticationRule
 from gateway.store.credentials import CredentialRow
 
 MAX_AT_ONCE = 2  # password verifications; each takes 64 MiB
 MAX_WAITING = 40  # a second and more of work
 NO_SUCH_PAIR = "the user name or the secret is wrong"
+NO_SUCH_CHALLENGE = "the challenge password is wrong or no longer good; ask for a new one"
+_SORTS = {CHALLENGE_STATIC: "a static", CHALLENGE_DYNAMIC: "a one-time"}
+_PREFIX_CHARACTERS = 16  # of a challenge's verifier: enough to tell guesses apart
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
     """What the database said of the claims: the credential of that user name, the certificate's record, the
-    external account that an ACME account is bound to."""
+    external account that an ACME account is bound to, the credential of that challenge, and of that MAC."""
 
     credential: CredentialRow | None = None
     certificate: CertificateRecord | None = None
     external: CredentialRow | None = None
+    challenge: CredentialRow | None = None
+    mac: CredentialRow | None = None
 
 
 class Authenticator:
@@ -53,10 +73,17 @@ class Authenticator:
     def __init__(self, server_key: bytes, monotonic: Callable[[], float]) -> None:
         self._server_key = server_key
         self._throttle = FailureThrottle(monotonic)
+        # Each guess is another challenge: bounded by its address. One wrong challenge of one device does not
+        # use up what others behind its address have.
+        self._challenge_throttle = FailureThrottle(monotonic, per_user=False)
         self._memory = PasswordMemory(monotonic)
         # Its threads start at the first password, so that none exists before the fork.
         self._verifiers = ThreadPoolExecutor(MAX_AT_ONCE, thread_name_prefix="pkigate-password")
         self._verifying: dict[bytes, asyncio.Future[bool]] = {}
+
+    def read_claims(self, rule: AuthenticationRule, request: EnrolmentRequest) -> Claims:
+        """Pick the credentials that the rule looks at. Raises CredentialRefused where one is missing."""
+        return claiming.read_claims(rule, request, self._server_key)
 
     async def verify(
         self,
@@ -75,12 +102,45 @@ class Authenticator:
         if claims.certificate is not None:
             if trust is None:
                 raise CredentialRefused("no trust store is configured for client certificates")
-            verified.append(_verify_certificate(claims.certificate, looked.certificate, trust, now))
+            verified.append(verify_certificate(claims.certificate, looked.certificate, trust, now))
         if claims.password is not None:
             verified.append(await self._verify_password(claims.password, looked.credential, request))
         if claims.account is not None:
             verified.append(_verify_account(claims.account, looked.external))
+        if claims.challenge is not None:
+            verified.append(self._verify_challenge(claims.challenge, looked.challenge, request))
+        if claims.mac is not None:
+            verified.append(_verify_mac(claims.mac, looked.mac, request))
         return Evidence(tuple(verified))
+
+    def _verify_challenge(
+        self, claimed: ClaimedChallenge, row: CredentialRow | None, request: EnrolmentRequest
+    ) -> VerifiedCredential:
+        """It was found by its verifier, an HMAC under a key that nobody knows: how long that takes tells
+        nothing of any stored one."""
+        guess = claimed.verifier.removeprefix(MACHINE_PREFIX)[:_PREFIX_CHARACTERS]
+        address = request.remote.address
+        wait_s = self._challenge_throttle.charge(guess, address)
+        if wait_s:
+            raise CredentialRefused(
+                f"too many failed attempts with this challenge password or from this address; wait {wait_s} "
+                "seconds",
+                code=ReasonCode.AUTH_THROTTLED,
+                retry_after_s=wait_s,
+            )
+        if row is None or row.revoked_at is not None:
+            what = claimed.unknown_text if row is None else revocation_text(row)
+            raise CredentialRefused(NO_SUCH_CHALLENGE, detail=what)
+        self._challenge_throttle.give_back(guess, address)
+        check_scope(row, request.protocol, request.endpoint)
+        kind = CHALLENGE_STATIC if row.uses_left is None else CHALLENGE_DYNAMIC
+        if kind not in claimed.rule.accept:
+            raise CredentialRefused(
+                f"{_SORTS[kind]} challenge password is not accepted here; ask for another kind",
+                code=ReasonCode.AUTH_CREDENTIAL_SCOPE,
+                detail=f"credential {row.id}",
+            )
+        return _of_row(row, kind, f"challenge:{row.id}")
 
     async def _verify_password(
         self,
@@ -100,15 +160,10 @@ class Authenticator:
             shown = repr(presented.user[:100])
             what = f"no credential has the name {shown}" if row is None else f"wrong secret for {shown}"
             raise CredentialRefused(NO_SUCH_PAIR, detail=what)
-        _check_scope(row, request)
-        return VerifiedCredential(
-            kind=BASIC,
-            identity=f"basic:{row.id}",
-            label=row.name,
-            credential_id=row.id,
-            names=row.names,
-            counted=row.uses_left is not None,
-        )
+        if row.revoked_at is not None:
+            raise CredentialRefused(NO_SUCH_PAIR, detail=f"credential {row.id} is revoked")
+        check_scope(row, request.protocol, request.endpoint)
+        return _of_row(row, BASIC, f"basic:{row.id}")
 
     async def _secret_matches(
         self, presented: PresentedPassword, row: CredentialRow | None, address: str
@@ -157,18 +212,38 @@ def check_new_request(claims: Claims, looked: Looked, now: datetime) -> None:
     """
     if claims.account is not None and looked.external is not None:
         _check_external_expiry(looked.external, now)
-    row = looked.credential
-    if claims.password is None or row is None:
-        return
-    if row.expires_at is not None and row.expires_at <= now:
-        raise CredentialRefused(
-            f"this credential expired at {row.expires_at:%Y-%m-%d %H:%M}Z; ask for a new one",
-            detail=f"credential {row.id} has expired",
-        )
-    if row.uses_left is not None and row.uses_left <= 0:
-        raise CredentialRefused(
-            "this credential has been used up; ask for a new one", detail=f"credential {row.id} is used up"
-        )
+    if claims.password is not None and looked.credential is not None:
+        check_begins(looked.credential, now)
+    if claims.mac is not None and looked.mac is not None:
+        check_begins(looked.mac, now)
+    if claims.challenge is not None and looked.challenge is not None:
+        # scep.md C39: the client is told the same as of a wrong one, the record tells them apart.
+        check_begins(looked.challenge, now, told=NO_SUCH_CHALLENGE)
+
+
+def _verify_mac(
+    presented: PresentedMac, row: CredentialRow | None, request: EnrolmentRequest
+) -> VerifiedCredential:
+    """The message was found right with its secret before; here is asked whether it still counts."""
+    if row is None or row.kind != CMP_SECRET:
+        unknown = f"no shared secret is credential {presented.credential_id}"
+        raise CredentialRefused(NO_SUCH_REFERENCE, detail=unknown)
+    if row.revoked_at is not None:
+        raise CredentialRefused(NO_SUCH_REFERENCE, detail=revocation_text(row))
+    check_scope(row, request.protocol, request.endpoint)
+    return _of_row(row, MAC, f"mac:{row.id}")
+
+
+def _of_row(row: CredentialRow, kind: CredentialKind, identity: str) -> VerifiedCredential:
+    return VerifiedCredential(
+        kind=kind,
+        identity=identity,
+        label=row.name,
+        credential_id=row.id,
+        names=row.names,
+        counted=row.uses_left is not None,
+        profiles=row.profiles,
+    )
 
 
 def _verify_account(presented: PresentedAccount, external: CredentialRow | None) -> VerifiedCredential:
@@ -210,67 +285,4 @@ def _check_external_expiry(external: CredentialRow, now: datetime) -> None:
             f"expired at {external.expires_at:%Y-%m-%d %H:%M}Z; ask for a new one and open a new account",
             code=ReasonCode.AUTH_ACCOUNT,
             detail=f"credential {external.id} has expired",
-        )
-
-
-def _check_scope(row: CredentialRow, request: EnrolmentRequest) -> None:
-    """The secret was right, so the answer may say what is wrong with the credential."""
-    if row.revoked_at is not None:
-        raise CredentialRefused(NO_SUCH_PAIR, detail=f"credential {row.id} is revoked")
-    protocol_fits = row.protocol is None or row.protocol == request.protocol
-    if not protocol_fits or (row.endpoints is not None and request.endpoint not in row.endpoints):
-        raise CredentialRefused(
-            f"this credential is not for {request.protocol} at the endpoint {request.endpoint!r}",
-            code=ReasonCode.AUTH_CREDENTIAL_SCOPE,
-        )
-
-
-def _verify_certificate(
-    claimed: ClaimedCertificate, record: CertificateRecord | None, trust: TrustStore, now: datetime
-) -> VerifiedCredential:
-    leaf, rule = claimed.leaf, claimed.rule
-    try:
-        verify_client_chain(
-            claimed.presented.chain_der,
-            trust.anchors,
-            now,
-            ignore_expiry_s=rule.allow_expired_s,
-            extended_key_usages=rule.extended_key_usage,
-        )
-    except UntrustedCertificate as exc:
-        raise CredentialRefused(str(exc), code=exc.code, detail=exc.detail) from exc
-    if leaf.is_ca:
-        raise CredentialRefused(
-            "a CA certificate is no client certificate", code=ReasonCode.AUTH_CERTIFICATE_USAGE
-        )
-    ours = leaf.issuer_der in trust.own_issuers
-    if trust.checks_revocation:
-        _check_status(claimed, record, ours=ours)
-    # A name alone proves nothing: ours is what stands in our record.
-    recorded = ours and record is not None
-    detail = (("certificate_sha256", leaf.sha256), ("ours", "yes" if recorded else "no"))
-    return VerifiedCredential(
-        kind=claimed.presented.kind,
-        identity=claimed.identity,
-        label=str(leaf.subject),
-        certificate_der=leaf.certificate_der,
-        detail=detail,
-    )
-
-
-def _check_status(claimed: ClaimedCertificate, record: CertificateRecord | None, *, ours: bool) -> None:
-    if record is None:
-        if ours:
-            # Signed by our CA but never recorded: it is not ours to vouch for (fail closed).
-            raise CredentialRefused(
-                "the client certificate is not in this gateway's record; enrol again",
-                code=ReasonCode.AUTH_CERTIFICATE_STATUS_UNKNOWN,
-                detail=f"sha256 {claimed.leaf.sha256}",
-            )
-        return
-    if record.status is not CertificateStatus.GOOD:
-        when = f" since {record.revoked_at:%Y-%m-%d %H:%M}Z" if record.revoked_at else ""
-        raise CredentialRefused(
-            f"the client certificate is {record.status}{when} ({record.revocation_reason or 'unspecified'})",
-            code=ReasonCode.AUTH_CERTIFICATE_REVOKED,
         )

@@ -10,18 +10,22 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from gateway.authn.refusal import CredentialRefused
+from gateway.authn.secrets import challenge_verifier
 from gateway.errors import MalformedMessage
 from gateway.model.enrolment import EnrolmentRequest, Operation
 from gateway.model.evidence import (
     MTLS,
     RENEWAL_CERT,
+    SIGNATURE,
     PresentedAccount,
     PresentedCertificate,
+    PresentedChallenge,
+    PresentedMac,
     PresentedPassword,
 )
 from gateway.model.reasons import ReasonCode
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
-from gateway.policy.rules import AuthenticationRule, CertificateRule, Require
+from gateway.policy.rules import AuthenticationRule, CertificateRule, ChallengeRule, Require
 
 MAX_CHAIN = 10
 
@@ -40,12 +44,29 @@ class ClaimedCertificate:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimedChallenge:
+    """A presented challengePassword as the verifier that its credential would have, and the rule that will
+    judge it."""
+
+    verifier: str
+    rule: ChallengeRule
+    absent: bool = False  # the message brought none, or an empty one
+
+    @property
+    def unknown_text(self) -> str:
+        """For the operator, where no credential has this verifier."""
+        return "the message brings none" if self.absent else "no credential has this challenge password"
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
     """The credentials that will be verified; at least one is there."""
 
-    password: PresentedPassword | None
-    certificate: ClaimedCertificate | None
+    password: PresentedPassword | None = None
+    certificate: ClaimedCertificate | None = None
     account: PresentedAccount | None = None
+    challenge: ClaimedChallenge | None = None
+    mac: PresentedMac | None = None
 
 
 def account_identity(account: PresentedAccount) -> str:
@@ -53,30 +74,38 @@ def account_identity(account: PresentedAccount) -> str:
     return f"acme:{account.account_id}"
 
 
-def read_claims(rule: AuthenticationRule, request: EnrolmentRequest) -> Claims:
+def read_claims(rule: AuthenticationRule, request: EnrolmentRequest, server_key: bytes) -> Claims:
     """Pick the credentials that the rule looks at. Raises CredentialRefused where one is missing."""
-    password: PresentedPassword | None = None
+    password = account = mac = None
     certificate: ClaimedCertificate | None = None
-    account: PresentedAccount | None = None
+    challenge: ClaimedChallenge | None = None
     for presented in request.presented:
         match presented:
             case PresentedPassword():
                 password = presented if rule.basic is not None else None
             case PresentedAccount():
                 account = presented if rule.acme is not None else None
+            case PresentedMac():
+                mac = presented if rule.mac is not None else None
+            case PresentedChallenge():
+                if rule.challenge is not None:
+                    secret = presented.secret.reveal()
+                    verifier = challenge_verifier(server_key, secret)
+                    challenge = ClaimedChallenge(verifier, rule.challenge, absent=not secret)
             case PresentedCertificate():
                 certificate_rule = _certificate_rule(rule, presented, request.operation)
                 if certificate_rule is not None:
                     certificate = _claimed(presented, certificate_rule)
             case _:
                 assert_never(presented)
-    missing = _missing(rule, Claims(password, certificate, account))
+    claims = Claims(password, certificate, account, challenge, mac)
+    missing = _missing(rule, claims)
     if missing:
         raise CredentialRefused(
             f"this policy asks for {' and '.join(missing)}, which the request did not bring",
             code=ReasonCode.AUTH_MISSING,
         )
-    return Claims(password, certificate, account)
+    return claims
 
 
 def _certificate_rule(
@@ -84,6 +113,8 @@ def _certificate_rule(
 ) -> CertificateRule | None:
     if presented.kind == RENEWAL_CERT:
         return rule.renewal
+    if presented.kind == SIGNATURE:
+        return rule.signature
     if presented.kind != MTLS:
         return None
     # As in policy.selection: at a renewal a plain client certificate counts as the renewed one.
@@ -96,8 +127,14 @@ def _missing(rule: AuthenticationRule, claims: Claims) -> list[str]:
         wanted.append(("a user name with secret (HTTP Basic)", claims.password is not None))
     if rule.mtls is not None or rule.renewal is not None:
         wanted.append(("a client certificate", claims.certificate is not None))
+    elif rule.signature is not None:
+        wanted.append(("a signature with a certificate", claims.certificate is not None))
     if rule.acme is not None:
         wanted.append(("an ACME account", claims.account is not None))
+    if rule.challenge is not None:
+        wanted.append(("a challenge password", claims.challenge is not None))
+    if rule.mac is not None:
+        wanted.append(("a message that a shared secret protects", claims.mac is not None))
     if rule.require is Require.ALL:
         return [what for what, there in wanted if not there]
     return [] if any(there for _, there in wanted) else [" or ".join(what for what, _ in wanted)]

@@ -13,7 +13,7 @@ from gateway.clock import to_epoch_s
 from gateway.enrolment.correlation import correlation_hash
 from gateway.model.certificate import CertificateRecord, CertificateStatus
 from gateway.model.enrolment import EnrolmentRequest
-from gateway.model.evidence import BASIC
+from gateway.model.evidence import BASIC, SCEP_CHALLENGE
 from gateway.model.keys import ClientKey, KeyToCome
 from gateway.model.outcome import State
 from gateway.policy.renewal_check import RENEWING
@@ -53,28 +53,14 @@ def gather(
     connection: Connection, request: EnrolmentRequest, claims: Claims, *, with_key_history: bool
 ) -> Gathered:
     """Read by keys only. ``with_key_history``: look up every earlier certificate of the key too."""
-    password, certificate = claims.password, claims.certificate
-    credential = credentials.by_name(connection, BASIC, password.user) if password is not None else None
-    external = None
-    if claims.account is not None and claims.account.credential_id is not None:
-        external = credentials.get(connection, claims.account.credential_id)
-    record = None
-    if certificate is not None:
-        record = certificates.by_sha256(connection, certificate.leaf.sha256)
-    renewed = _renewed(connection, request, record)
-    parts = []
-    if certificate is not None:
-        parts.append(certificate.identity)
-    if credential is not None:
-        parts.append(f"basic:{credential.id}")
-    if claims.account is not None:
-        parts.append(account_identity(claims.account))
-    identity = "+".join(parts)
+    looked = _look_up(connection, claims)
+    renewed = _renewed(connection, request, looked.certificate)
+    identity = _claimed_identity(claims, looked)
     correlation = correlation_hash(request, identity)
     key = request.key
     spki_sha256 = key.public_key.spki_sha256 if isinstance(key, ClientKey) else None
     return Gathered(
-        Looked(credential, record, external),
+        looked,
         identity,
         correlation,
         # Before there is a key there was no request either: that look-up is spared.
@@ -83,6 +69,35 @@ def gather(
         certificates.by_spki(connection, spki_sha256) if spki_sha256 and with_key_history else (),
         spki_sha256 is not None and certificates.key_compromised(connection, spki_sha256),
     )
+
+
+def _look_up(connection: Connection, claims: Claims) -> Looked:
+    password, certificate, account = claims.password, claims.certificate, claims.account
+    challenge, mac = claims.challenge, claims.mac
+    external_id = account.credential_id if account is not None else None
+    return Looked(
+        credentials.by_name(connection, BASIC, password.user) if password is not None else None,
+        certificates.by_sha256(connection, certificate.leaf.sha256) if certificate is not None else None,
+        credentials.get(connection, external_id) if external_id is not None else None,
+        credentials.by_verifier(connection, SCEP_CHALLENGE, challenge.verifier) if challenge else None,
+        credentials.get(connection, mac.credential_id) if mac is not None else None,
+    )
+
+
+def _claimed_identity(claims: Claims, looked: Looked) -> str:
+    """In the order in which ``Authenticator.verify`` puts them."""
+    parts = []
+    if claims.certificate is not None:
+        parts.append(claims.certificate.identity)
+    if looked.credential is not None:
+        parts.append(f"basic:{looked.credential.id}")
+    if claims.account is not None:
+        parts.append(account_identity(claims.account))
+    if looked.challenge is not None:
+        parts.append(f"challenge:{looked.challenge.id}")
+    if looked.mac is not None:
+        parts.append(f"mac:{looked.mac.id}")
+    return "+".join(parts)
 
 
 def find_earlier(connection: Connection, correlation: str) -> Earlier | None:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 
 from gateway.authn.authenticate import Authenticator, check_new_request
-from gateway.authn.claims import Claims, read_claims
+from gateway.authn.claims import Claims
 from gateway.authn.refusal import CredentialRefused
 from gateway.authn.trust import TrustStore, TrustStores
 from gateway.clock import Clock
@@ -120,7 +120,7 @@ class EnrolmentService:
     ) -> tuple[Gathered, Evidence]:
         """Verify what was presented as for a new request. Raises CredentialRefused."""
         now = self._clock.now()
-        claims = read_claims(selected.policy.authenticate, request)
+        claims = self._authenticator.read_claims(selected.policy.authenticate, request)
         found = await self._gather(request, claims, selected)
         trust = await self._trust_store(bundle, claims)
         evidence = await self._authenticator.verify(claims, found.looked, request, trust, now)
@@ -185,7 +185,7 @@ class EnrolmentService:
             denied = Deny(None, bundle.sha256, selected.reasons, selected.trace)
             return await self._refuse(replace(judged, decision=denied), selected.reasons, selected.accepts)
         try:
-            claims = read_claims(selected.policy.authenticate, request)
+            claims = self._authenticator.read_claims(selected.policy.authenticate, request)
             found = await self._gather(request, claims, selected)
             trust = await self._trust_store(bundle, claims)
             evidence = await self._authenticator.verify(claims, found.looked, request, trust, now)

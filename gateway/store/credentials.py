@@ -106,6 +106,12 @@ def revoked_by_name(connection: Connection, kind: str, name: str) -> CredentialR
     return None if row is None else _row(row)
 
 
+def by_verifier(connection: Connection, kind: str, verifier: str) -> CredentialRow | None:
+    """The newest credential of this kind and verifier; a revoked one only where none is unrevoked."""
+    row = _BY_VERIFIER.first(connection, kind=kind, verifier=verifier)
+    return None if row is None else _row(row)
+
+
 def get(connection: Connection, credential_id: str) -> CredentialRow | None:
     row = _BY_ID.first(connection, credential_id=credential_id)
     return None if row is None else _row(row)
@@ -158,6 +164,13 @@ _REVOKED_BY_NAME = Statement(
     .order_by(CREDENTIAL.c.pk.desc())
     .limit(1),
     ("kind", "name"),
+)
+_BY_VERIFIER = Statement(
+    select(*_COLUMNS)
+    .where(CREDENTIAL.c.kind == bindparam("kind"), CREDENTIAL.c.verifier == bindparam("verifier"))
+    .order_by(CREDENTIAL.c.revoked_at.is_not(None), CREDENTIAL.c.pk.desc())
+    .limit(1),
+    ("kind", "verifier"),
 )
 _BY_ID = Statement(select(*_COLUMNS).where(CREDENTIAL.c.id == bindparam("credential_id")), ("credential_id",))
 _REVOKE = Statement(

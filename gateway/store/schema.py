@@ -182,13 +182,7 @@ Index(
     sqlite_where=_UNREVOKED,
     postgresql_where=_UNREVOKED,
 )
-Index(
-    "credential_verifier",
-    CREDENTIAL.c.kind,
-    CREDENTIAL.c.verifier,
-    sqlite_where=_UNREVOKED,
-    postgresql_where=_UNREVOKED,
-)
+Index("credential_verifier", CREDENTIAL.c.kind, CREDENTIAL.c.verifier)  # revoked ones too: for the operator
 
 
 def _lease_columns() -> tuple[Column[Any], ...]:

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.authn.authenticate import Authenticator, Looked, check_new_request
-from gateway.authn.claims import MAX_CHAIN, read_claims
+from gateway.authn.claims import MAX_CHAIN
 from gateway.authn.refusal import CredentialRefused
 from gateway.authn.trust import TrustStores
 from gateway.clock import SystemClock
@@ -45,6 +45,7 @@ CERTIFICATE = CertificateRule("own", CLIENT_AUTH)
 PASSWORD = PresentedPassword("anna", SecretBytes(b"secret"))
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ACCOUNT = PresentedAccount("1", "t" * 43, "ops@a.test", (ProvenName(NameKind.DNS, "a.test", "http-01", NOW),))
+AUTHENTICATOR = Authenticator(b"k" * 32, lambda: 0.0)
 BY_ACCOUNT = AcmeAccountRule(challenges=("http-01",))
 
 
@@ -67,10 +68,10 @@ def _der(authority: pki.Authority) -> bytes:
 def test_only_what_the_rule_looks_at_is_claimed() -> None:
     certificate = _certificate(pki.Authority())
     both = _request(PASSWORD, certificate)
-    only_basic = read_claims(_rule(basic=BasicRule()), both)
+    only_basic = AUTHENTICATOR.read_claims(_rule(basic=BasicRule()), both)
     assert only_basic.password is PASSWORD
     assert only_basic.certificate is None
-    only_mtls = read_claims(_rule(mtls=CERTIFICATE), both)
+    only_mtls = AUTHENTICATOR.read_claims(_rule(mtls=CERTIFICATE), both)
     assert only_mtls.password is None
     assert only_mtls.certificate is not None
     assert only_mtls.certificate.identity.endswith("/CN=device")
@@ -78,11 +79,11 @@ def test_only_what_the_rule_looks_at_is_claimed() -> None:
 
 def test_account_is_claimed_only_where_the_rule_looks_at_one() -> None:
     both = _request(PASSWORD, ACCOUNT)
-    assert read_claims(_rule(basic=BasicRule()), both).account is None
-    claims = read_claims(_rule(acme=BY_ACCOUNT), both)
+    assert AUTHENTICATOR.read_claims(_rule(basic=BasicRule()), both).account is None
+    claims = AUTHENTICATOR.read_claims(_rule(acme=BY_ACCOUNT), both)
     assert (claims.account, claims.password) == (ACCOUNT, None)
     with pytest.raises(CredentialRefused, match="an ACME account") as refused:
-        read_claims(_rule(acme=BY_ACCOUNT), _request(PASSWORD))
+        AUTHENTICATOR.read_claims(_rule(acme=BY_ACCOUNT), _request(PASSWORD))
     assert refused.value.code is ReasonCode.AUTH_MISSING
 
 
@@ -102,11 +103,9 @@ async def test_account_is_evidence_with_the_names_that_it_proved_and_bounds_of_i
         (ACCOUNT, None, (None, None, None, ())),
         (bound, row, ("id-1", ("a.test",), ("short",), ("b.test",))),
     ):
-        claims = read_claims(_rule(acme=BY_ACCOUNT), _request(account))
+        claims = AUTHENTICATOR.read_claims(_rule(acme=BY_ACCOUNT), _request(account))
         looked = Looked(external=external)
-        evidence = await Authenticator(b"k" * 32, lambda: 0.0).verify(
-            claims, looked, _request(account), None, NOW
-        )
+        evidence = await AUTHENTICATOR.verify(claims, looked, _request(account), None, NOW)
         check_new_request(claims, looked, NOW)
         (one,) = evidence.credentials
         assert (one.kind, one.identity, one.label) == (ACME_ACCOUNT, "acme:1", "ops@a.test")
@@ -118,7 +117,7 @@ async def test_account_is_evidence_with_the_names_that_it_proved_and_bounds_of_i
 def test_rule_of_all_misses_whatever_is_not_there(presented: tuple[PresentedPassword, ...]) -> None:
     rule = _rule(Require.ALL, basic=BasicRule(), mtls=CERTIFICATE)
     with pytest.raises(CredentialRefused, match="client certificate") as refused:
-        read_claims(rule, _request(*presented))
+        AUTHENTICATOR.read_claims(rule, _request(*presented))
     assert refused.value.code is ReasonCode.AUTH_MISSING
 
 
@@ -135,16 +134,16 @@ def test_certificate_counts_for_a_renewal_rule_only_at_a_renewal(
 ) -> None:
     request = _request(_certificate(pki.Authority(), kind), operation=operation)
     if taken:
-        assert read_claims(_rule(renewal=CERTIFICATE), request).certificate is not None
+        assert AUTHENTICATOR.read_claims(_rule(renewal=CERTIFICATE), request).certificate is not None
     else:
         with pytest.raises(CredentialRefused):
-            read_claims(_rule(renewal=CERTIFICATE), request)
+            AUTHENTICATOR.read_claims(_rule(renewal=CERTIFICATE), request)
 
 
 @pytest.mark.parametrize("chain_der", [(b"\x30\x00",), (b"",), (b"x",) * (MAX_CHAIN + 1)])
 def test_chain_that_cannot_be_read_is_untrusted(chain_der: tuple[bytes, ...]) -> None:
     with pytest.raises(CredentialRefused) as refused:
-        read_claims(_rule(mtls=CERTIFICATE), _request(PresentedCertificate(chain_der)))
+        AUTHENTICATOR.read_claims(_rule(mtls=CERTIFICATE), _request(PresentedCertificate(chain_der)))
     assert refused.value.code is ReasonCode.AUTH_CERTIFICATE_UNTRUSTED
 
 
@@ -178,8 +177,8 @@ async def _verified(
 
     compiled = CompiledTrustStore("own", () if own else (_der(trusted),), ("embedded",) if own else (), "own")
     request = _request(_certificate(presenter))
-    claims = read_claims(_rule(mtls=CERTIFICATE), request)
-    evidence = await Authenticator(b"k" * 32, lambda: 0.0).verify(
+    claims = AUTHENTICATOR.read_claims(_rule(mtls=CERTIFICATE), request)
+    evidence = await AUTHENTICATOR.verify(
         claims,
         Looked(),
         request,

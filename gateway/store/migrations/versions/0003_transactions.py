@@ -26,7 +26,7 @@ def upgrade() -> None:
     for name, kind in _COLUMNS:
         op.add_column("request", sa.Column(name, kind, nullable=True))
     _partial_index("request_unconfirmed_renewal", "request", ["renews_sha256"], "state = 'unconfirmed'")
-    _partial_index("credential_verifier", "credential", ["kind", "verifier"], "revoked_at IS NULL")
+    op.create_index("credential_verifier", "credential", ["kind", "verifier"])
 
 
 def downgrade() -> None:
