@@ -31,6 +31,11 @@ class Plugins:
                 name: plugin.reserved_endpoint_names for name, plugin in self.frontends.items()
             },
             lab=lab,
+            compat_models={
+                name: plugin.compat_model
+                for name, plugin in self.frontends.items()
+                if hasattr(plugin, "compat_model")
+            },
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
@@ -12,8 +13,12 @@ from gateway.policy.name_documents import StrictModel
 from gateway.policy.rules import PopLinking, Require
 from gateway.policy.terms import Duration, ExtendedKeyUsage, ObjectName, as_list, refuse_planned
 
+ChallengeKind = Literal["static", "dynamic"]
 ChallengeType = Literal["http-01", "dns-01", "tls-alpn-01"]
 
+_ENDPOINT_OPTION = (
+    "is said once for all requests of an endpoint; write it under `options` of the CMP Endpoint"
+)
 _CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 _PLANNED_CHALLENGES = frozenset({"dns-account-01", "dns-persist-01", "device-attest-01", "email-reply-00"})
 
@@ -52,6 +57,45 @@ class ClientCertificateAuthentication(CertificateAuthentication):
     )
 
 
+class SignatureAuthentication(ClientCertificateAuthentication):
+    """A certificate whose key signed the message for somebody or something else (CMP)."""
+
+    extended_key_usage: Annotated[
+        tuple[ExtendedKeyUsage, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
+    ] = Field(
+        (), description="If the certificate has extended key usages, one of these must be there; [] = any"
+    )
+    ra: bool = Field(
+        False,
+        description="true: who signs is a registration authority, which vouches for its clients' keys and "
+        "revokes for them. The certificate must carry one of extended_key_usage, if any are named",
+    )
+
+    @model_validator(mode="after")
+    def _ra_asks_for_others(self) -> SignatureAuthentication:
+        if self.ra and self.names == "own":
+            text = "a registration authority asks for its clients' names; write names: any, or ra: false"
+            raise Misfit(text, ("names",))
+        return self
+
+
+class ChallengeAuthentication(StrictModel):
+    """A challengePassword (SCEP) that was given out before."""
+
+    accept: Annotated[
+        tuple[ChallengeKind, ...],
+        BeforeValidator(as_list, json_schema_input_type=ChallengeKind | list[ChallengeKind]),
+    ] = Field(
+        ("static", "dynamic"),
+        min_length=1,
+        description="static: good any number of times. dynamic: good once, or as often as it was given for",
+    )
+
+
+class MacAuthentication(StrictModel):
+    """A stored secret that protects the message (CMP)."""
+
+
 class AcmeAccountAuthentication(StrictModel):
     """An ACME account and its proof of every name (RFC 8555 section 8)."""
 
@@ -73,12 +117,12 @@ class AcmeAccountAuthentication(StrictModel):
 class Authenticate(StrictModel):
     """Which credentials are verified before anything is granted."""
 
-    planned: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("allow_list", "challenge", "confirm", "eab_groups", "mac"),
-            *("message_time_skew", "signature", "unconfirmed_after"),
-        }
-    )
+    planned: ClassVar[frozenset[str]] = frozenset({"allow_list", "eab_groups"})
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "confirm": _ENDPOINT_OPTION,
+        "message_time_skew": _ENDPOINT_OPTION,
+        "unconfirmed_after": _ENDPOINT_OPTION,
+    }
 
     require: Require = Field(Require.ANY, description="any: one of the credentials is enough. all: every one")
     basic: BasicAuthentication | None = Field(None, description="User name and secret")
@@ -89,6 +133,13 @@ class Authenticate(StrictModel):
     acme_account: AcmeAccountAuthentication | None = Field(
         None, alias="acme-account", description="An ACME account that has proven every name"
     )
+    challenge: ChallengeAuthentication | None = Field(
+        None, description="A challengePassword (SCEP); {} for static and one-time ones"
+    )
+    mac: MacAuthentication | None = Field(None, description="A secret that protects the message (CMP)")
+    signature: SignatureAuthentication | None = Field(
+        None, description="A certificate whose key signed the message, other than the one that is renewed"
+    )
     pop_linking: PopLinking = Field(
         PopLinking.IF_PRESENT,
         description="Whether the CSR must carry the binding of the TLS session (RFC 7030, 3.5). if-present: "
@@ -96,21 +147,36 @@ class Authenticate(StrictModel):
     )
 
     @property
+    def alternatives(self) -> tuple[tuple[str, ...], ...]:
+        """For each credential that is asked for, the kinds that it may be of."""
+        challenges = self.challenge.accept if self.challenge is not None else ()
+        rules: tuple[tuple[object, tuple[str, ...]], ...] = (
+            (self.basic, ("basic",)),
+            (self.mtls, ("mtls",)),
+            (self.renewal_cert, ("renewal-cert",)),
+            (self.acme_account, ("acme-account",)),
+            (self.challenge, tuple(f"challenge-{word}" for word in challenges)),
+            (self.mac, ("mac",)),
+            (self.signature, ("signature",)),
+        )
+        return tuple(kinds for rule, kinds in rules if rule is not None)
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of credential that are looked at."""
-        rules = {
-            "basic": self.basic,
-            "mtls": self.mtls,
-            "renewal-cert": self.renewal_cert,
-            "acme-account": self.acme_account,
-        }
-        return tuple(kind for kind, rule in rules.items() if rule is not None)
+        return tuple(kind for kinds in self.alternatives for kind in kinds)
+
+    @property
+    def trusts(self) -> dict[str, CertificateAuthentication]:
+        """What names a trust store, by its key."""
+        rules = {"mtls": self.mtls, "renewal-cert": self.renewal_cert, "signature": self.signature}
+        return {key: rule for key, rule in rules.items() if rule is not None}
 
     @model_validator(mode="after")
     def _looks_at_something(self) -> Authenticate:
         if not self.kinds:
             raise Misfit(
-                "no credential is asked for; add basic: {}, mtls: {...}, renewal-cert: {...} or "
-                "acme-account: {...}"
+                "no credential is asked for; add basic: {}, mtls: {...}, renewal-cert: {...}, "
+                "acme-account: {...}, challenge: {}, mac: {} or signature: {...}"
             )
         return self

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 from gateway.model.decision import ApprovalRule, Route, TraceStep
 from gateway.model.enrolment import Operation
-from gateway.model.evidence import CredentialKind
+from gateway.model.evidence import CHALLENGE_DYNAMIC, CHALLENGE_STATIC, CredentialKind
 from gateway.model.keys import KeyType
 from gateway.policy.authentication_documents import (
     AcmeAccountAuthentication,
     Authenticate,
     CertificateAuthentication,
+    ChallengeAuthentication,
+    SignatureAuthentication,
 )
 from gateway.policy.compile_names import compile_names
-from gateway.policy.document import Policy
+from gateway.policy.document import AnyMatch, Policy, RevocationPolicy
 from gateway.policy.extension_values import certificate_policies, must_staple
 from gateway.policy.rule_documents import ExtensionsRules, KeyRules
 from gateway.policy.rules import (
     AcmeAccountRule,
+    AdmissionPolicy,
     AuthenticationRule,
     BasicRule,
     CertificateRule,
+    ChallengeRule,
     CompiledPolicy,
     ExtensionsRule,
     KeyRule,
+    MacRule,
     MustStaple,
     RenewalRule,
     ValidityRule,
@@ -40,6 +46,7 @@ _KEY_TYPES = {
     "ML-DSA-65": KeyType.ML_DSA_65,
     "ML-DSA-87": KeyType.ML_DSA_87,
 }
+_CHALLENGE_KINDS = {"static": CHALLENGE_STATIC, "dynamic": CHALLENGE_DYNAMIC}
 _SIGNING = frozenset({"digitalSignature", "nonRepudiation"})
 # RFC 3279 section 2.3.1, RFC 5480 section 3, RFC 8410 section 5, RFC 9881 section 5: what a key can do at all
 _ABLE: Mapping[KeyType, frozenset[str]] = {
@@ -66,7 +73,7 @@ def compile_policy(
         protocol=policy.match.protocol,
         endpoints=frozenset(policy.match.endpoint) or endpoints,
         operations=frozenset(Operation(word) for word in policy.match.operation),
-        auth=frozenset(CredentialKind(word) for word in policy.match.auth) or authenticate.kinds,
+        auth=_auth(policy.match, authenticate),
         profiles=frozenset(policy.match.profile),
         source_networks=policy.match.source_ip,
         authenticate=authenticate,
@@ -90,9 +97,33 @@ def compile_policy(
         approval=_approval(policy),
         route=route,
         closing_steps=_closing_steps(policy, route, document),
-        chosen_step=TraceStep("select", name, "chosen", _chosen_text(policy), where),
+        chosen_step=_chosen_step(policy, document),
         description=policy.metadata.description,
     )
+
+
+def compile_revocation(
+    policy: RevocationPolicy, document: Document, endpoints: frozenset[str]
+) -> AdmissionPolicy:
+    """Make the form that the engine uses. ``endpoints``: all endpoints of the policy's protocol."""
+    authenticate = _authentication(policy.authenticate, document)
+    return AdmissionPolicy(
+        name=policy.metadata.name,
+        where=document.where(),
+        priority=policy.priority,
+        protocol=policy.match.protocol,
+        endpoints=frozenset(policy.match.endpoint) or endpoints,
+        operations=frozenset({Operation.REVOKE}),
+        auth=_auth(policy.match, authenticate),
+        profiles=frozenset(),
+        source_networks=policy.match.source_ip,
+        authenticate=authenticate,
+        chosen_step=_chosen_step(policy, document),
+    )
+
+
+def _auth(match: AnyMatch, authenticate: AuthenticationRule) -> frozenset[CredentialKind]:
+    return frozenset(CredentialKind(word) for word in match.auth) or authenticate.kinds
 
 
 def _authentication(rules: Authenticate, document: Document) -> AuthenticationRule:
@@ -103,7 +134,10 @@ def _authentication(rules: Authenticate, document: Document) -> AuthenticationRu
         renewal=_certificate(rules.renewal_cert, own=False) if rules.renewal_cert else None,
         acme=_account(rules.acme_account) if rules.acme_account else None,
         pop_linking=rules.pop_linking,
-        kinds=frozenset(map(CredentialKind, rules.kinds)),
+        challenge=_challenge(rules.challenge) if rules.challenge else None,
+        mac=MacRule() if rules.mac is not None else None,
+        signature=_signature(rules.signature) if rules.signature else None,
+        alternatives=tuple(frozenset(map(CredentialKind, kinds)) for kinds in rules.alternatives),
         where=document.where(("authenticate",)),
     )
 
@@ -115,6 +149,14 @@ def _certificate(rules: CertificateAuthentication, *, own: bool) -> CertificateR
         allow_expired_s=int(rules.allow_expired.total_seconds()),
         own_names_only=own,
     )
+
+
+def _signature(rules: SignatureAuthentication) -> CertificateRule:
+    return replace(_certificate(rules, own=rules.names == "own"), ra=rules.ra)
+
+
+def _challenge(rules: ChallengeAuthentication) -> ChallengeRule:
+    return ChallengeRule(frozenset(_CHALLENGE_KINDS[word] for word in rules.accept))
 
 
 def _account(rules: AcmeAccountAuthentication) -> AcmeAccountRule:
@@ -207,13 +249,14 @@ def _closing_steps(policy: Policy, route: Route, document: Document) -> tuple[Tr
     return tuple(steps)
 
 
-def _chosen_text(policy: Policy) -> str:
-    words = [policy.match.protocol, "/".join(policy.match.endpoint) or "any endpoint"]
-    words.append("/".join(policy.match.operation))
-    return " ".join(words) + f", priority {policy.priority}"
+def _chosen_step(policy: Policy | RevocationPolicy, document: Document) -> TraceStep:
+    match = policy.match
+    words = f"{match.protocol} {'/'.join(match.endpoint) or 'any endpoint'} {'/'.join(match.operation)}"
+    text = f"{words}, priority {policy.priority}"
+    return TraceStep("select", policy.metadata.name, "chosen", text, document.where())
 
 
-def overlap(one: CompiledPolicy, other: CompiledPolicy) -> bool:
+def overlap(one: AdmissionPolicy, other: AdmissionPolicy) -> bool:
     """Whether some request could fit both. Credentials do not tell apart: a request may bring two."""
     return (
         one.protocol == other.protocol

@@ -100,6 +100,9 @@ def _unknown_key(model: type[BaseModel], path: Path) -> Complaint:
     known: set[str] = set()
     for parent in _models_at(model, path[:-1]):
         known |= {info.alias or name for name, info in parent.model_fields.items()}
+        said = getattr(parent, "elsewhere", {}).get(key)
+        if said is not None:
+            return Complaint(path, f"{key!r} {said}", of_key=True)
         if key in getattr(parent, "planned", ()):
             return Complaint(path, f"{key!r} is not available in this version; remove it", of_key=True)
     return Complaint(path, f"unknown key {key!r}; {did_you_mean(key, known)}", of_key=True)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gateway.model.enrolment import EnrolmentRequest
-from gateway.model.evidence import MTLS, RENEWAL_CERT, Evidence, Linking, VerifiedCredential
+from gateway.model.evidence import (
+    CHALLENGE_DYNAMIC,
+    CHALLENGE_STATIC,
+    MTLS,
+    RENEWAL_CERT,
+    SIGNATURE,
+    CredentialKind,
+    Evidence,
+    Linking,
+    VerifiedCredential,
+)
 from gateway.model.names import CN_OID, DistinguishedName
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.certificate import parse_certificate
@@ -13,7 +23,7 @@ from gateway.pki.name_syntax import shown
 from gateway.pki.names import names_match
 from gateway.policy.name_bound import read_bound
 from gateway.policy.renewal_check import RENEWING
-from gateway.policy.rules import CompiledPolicy, PopLinking, Require
+from gateway.policy.rules import AdmissionPolicy, CompiledPolicy, PopLinking, Require
 from gateway.policy.san_check import AskedName
 
 _LINKED = frozenset({Linking.TLS_UNIQUE, Linking.TLS_EXPORTER})
@@ -21,22 +31,38 @@ _FOREIGN_LINK = frozenset({Linking.MISMATCH, Linking.UNAVAILABLE})
 CMC_RA = "1.3.6.1.5.5.7.3.28"  # id-kp-cmcRA (RFC 6402 section 2.10)
 
 
-def credential_reasons(policy: CompiledPolicy, request: EnrolmentRequest, evidence: Evidence) -> list[Reason]:
+def credential_reasons(
+    policy: AdmissionPolicy, request: EnrolmentRequest, evidence: Evidence
+) -> list[Reason]:
     """What the policy asks for and the evidence does not hold. Verification itself has been done before."""
     rule = policy.authenticate
     kinds = {credential.kind for credential in evidence.credentials}
     if MTLS in kinds and request.operation in RENEWING:
         kinds.add(RENEWAL_CERT)
-    met = rule.kinds <= kinds if rule.require is Require.ALL else not rule.kinds.isdisjoint(kinds)
-    if not met:
-        joined = " and " if rule.require is Require.ALL else " or "
-        text = f"a verified credential is missing: {joined.join(sorted(rule.kinds))}"
-        return [_reason(policy, ReasonCode.AUTH_MISSING, text, "presented")]
+    unmet = [wanted for wanted in rule.alternatives if wanted.isdisjoint(kinds)]
+    if unmet and (rule.require is Require.ALL or len(unmet) == len(rule.alternatives)):
+        return [_unmet_reason(policy, unmet, kinds)]
     found = [] if _asserted_by_ra(request.linking, evidence) else _linking_reasons(policy, request.linking)
     if rule.renewal is not None and RENEWAL_CERT in kinds and not is_renewed_by_itself(request, evidence):
         text = "the certificate that authenticates is not the one that is to be renewed"
         found.append(_reason(policy, ReasonCode.RENEWAL_NOT_OURS, text, "renews"))
-    return found
+    return found + _ra_reasons(policy, evidence)
+
+
+def _unmet_reason(
+    policy: AdmissionPolicy, unmet: list[frozenset[CredentialKind]], kinds: set[CredentialKind]
+) -> Reason:
+    if CHALLENGE_STATIC in kinds and unmet == [frozenset({CHALLENGE_DYNAMIC})]:
+        text = "a static challenge is not accepted here; ask for a one-time challenge"
+        return _reason(policy, ReasonCode.AUTH_KIND, text, "presented", "challenge")
+    if CHALLENGE_DYNAMIC in kinds and unmet == [frozenset({CHALLENGE_STATIC})]:
+        text = "a one-time challenge is not accepted here; use the static challenge of this endpoint"
+        return _reason(policy, ReasonCode.AUTH_KIND, text, "presented", "challenge")
+    joined = " and " if policy.authenticate.require is Require.ALL else " or "
+    wanted = joined.join(sorted(" or ".join(sorted(one)) for one in unmet))
+    return _reason(
+        policy, ReasonCode.AUTH_MISSING, f"a verified credential is missing: {wanted}", "presented"
+    )
 
 
 def profile_reasons(policy: CompiledPolicy, request: EnrolmentRequest, evidence: Evidence) -> list[Reason]:
@@ -52,6 +78,31 @@ def profile_reasons(policy: CompiledPolicy, request: EnrolmentRequest, evidence:
             text = f"the profile {shown(request.profile)} is beyond this credential; it may ask for {allowed}"
         found.append(_reason(policy, ReasonCode.PROFILE_UNKNOWN, text, "profile"))
     return found
+
+
+def _ra_reasons(policy: AdmissionPolicy, evidence: Evidence) -> list[Reason]:
+    """A certificate without any extended key usage is good for every purpose, but makes nobody an RA."""
+    rule = policy.authenticate.signature
+    if rule is None or not rule.ra or not rule.extended_key_usage:
+        return []
+    return [
+        _reason(
+            policy,
+            ReasonCode.AUTH_CERTIFICATE_USAGE,
+            "the certificate that signed names no extended key usage by which it is a registration "
+            "authority's; use one that does",
+            "presented",
+            "signature",
+        )
+        for credential in evidence.credentials
+        if credential.ra
+        and (
+            credential.certificate_der is None
+            or rule.extended_key_usage.isdisjoint(
+                parse_certificate(credential.certificate_der).extended_key_usage
+            )
+        )
+    ]
 
 
 def _asserted_by_ra(linking: Linking, evidence: Evidence) -> bool:
@@ -70,7 +121,7 @@ def _asserted_by_ra(linking: Linking, evidence: Evidence) -> bool:
     )
 
 
-def _linking_reasons(policy: CompiledPolicy, linking: Linking) -> list[Reason]:
+def _linking_reasons(policy: AdmissionPolicy, linking: Linking) -> list[Reason]:
     mode = policy.authenticate.pop_linking
     if linking in _LINKED or mode is PopLinking.IGNORE:
         return []
@@ -97,11 +148,12 @@ def scope_reasons(
 ) -> list[Reason]:
     """Names of the plan that a credential may not ask for, each with its place in the request."""
     found: list[Reason] = []
-    rule = policy.authenticate.mtls
+    rules = {MTLS: policy.authenticate.mtls, SIGNATURE: policy.authenticate.signature}
     for credential in evidence.credentials:
         if credential.names is not None:
             found += _beyond_bound(policy, credential.names, subject, names)
-        if rule is not None and rule.own_names_only and credential.kind == MTLS:
+        rule = rules.get(credential.kind)
+        if rule is not None and rule.own_names_only:
             found += _beyond_certificate(policy, credential, subject, names)
     return found
 
@@ -159,6 +211,6 @@ def _beyond_certificate(
     return found
 
 
-def _reason(policy: CompiledPolicy, code: ReasonCode, text: str, path: str, key: str = "") -> Reason:
+def _reason(policy: AdmissionPolicy, code: ReasonCode, text: str, path: str, key: str = "") -> Reason:
     rule = f"{policy.name}.authenticate.{key}" if key else f"{policy.name}.authenticate"
     return Reason(code, text, path, rule, policy.authenticate.where)

@@ -7,6 +7,7 @@ what no rule speaks for is refused. Every step writes a line of the trace.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.model.decision import Allow, Decision, Deny, TraceStep
@@ -36,38 +37,54 @@ from gateway.policy.proof_check import (
 from gateway.policy.renewal_check import RENEWING, renewal_reasons
 from gateway.policy.rules import (
     AcmeAccountRule,
+    AdmissionPolicy,
     AuthenticationRule,
     BasicRule,
     Bundle,
     CertificateRule,
+    ChallengeRule,
     CompiledPolicy,
+    MacRule,
     PopLinking,
     Require,
 )
 from gateway.policy.san_check import JudgedNames, judge_sans
-from gateway.policy.selection import NotSelected, Selected, accepted_kinds, select
+from gateway.policy.selection import (
+    Admitted,
+    NotSelected,
+    Selected,
+    accepted_kinds,
+    select,
+    select_revocation,
+)
 from gateway.policy.subject_check import JudgedSubject, judge_subject
 from gateway.policy.validity_check import JudgedValidity, judge_validity
 
 __all__ = [
     "AcmeAccountRule",
+    "AdmissionPolicy",
+    "Admitted",
     "AuthenticationRule",
     "BasicRule",
     "Bundle",
     "CertificateRule",
+    "ChallengeRule",
     "CompiledPolicy",
     "Facts",
+    "MacRule",
     "NotSelected",
     "PopLinking",
     "PreviousCertificate",
     "Require",
     "Selected",
     "accepted_kinds",
+    "authorize",
     "describe",
     "evaluate",
     "preview",
     "profiles",
     "select",
+    "select_revocation",
 ]
 
 LOG = logging.getLogger(__name__)
@@ -122,7 +139,29 @@ def evaluate(
         return _evaluated(bundle, judgement)
     except Exception:  # a check that fails must let nothing pass, nor take the request path down
         LOG.exception("policy.crash policy=%s bundle=%s", selected.policy.name, bundle.sha256)
-        return _crashed(bundle, judgement)
+        return _crashed(bundle, selected.policy, judgement.trace)
+
+
+def authorize(
+    bundle: Bundle, admitted: Admitted, request: EnrolmentRequest, evidence: Evidence
+) -> Deny | None:
+    """Whether verified credentials may ask for a revocation; None: they may. Nothing else is looked at.
+
+    Never raises.
+    """
+    policy = admitted.policy
+    try:
+        found = credential_reasons(policy, request, evidence)
+    except Exception:  # as in evaluate
+        LOG.exception("policy.crash policy=%s bundle=%s", policy.name, bundle.sha256)
+        return _crashed(bundle, policy, admitted.trace)
+    if not found:
+        return None
+    steps = [
+        TraceStep("authenticate", reason.rule, "refused", f"{reason.code}: {reason.message}", reason.where)
+        for reason in found
+    ]
+    return Deny(policy.name, bundle.sha256, tuple(found), (*admitted.trace, *steps))
 
 
 def preview(
@@ -140,7 +179,7 @@ def preview(
         return _previewed(judgement)
     except Exception:  # as in evaluate
         LOG.exception("policy.crash policy=%s bundle=%s", policy.name, bundle.sha256)
-        return Preview(_crashed(bundle, judgement).reasons, policy.name)
+        return Preview(_crashed(bundle, policy, judgement.trace).reasons, policy.name)
 
 
 def _previewed(judgement: _Judgement) -> Preview:
@@ -177,7 +216,7 @@ def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
     if not isinstance(key, ClientKey):
         _refuse_unaccounted(judgement, "the request brings no key of its own, and no rule makes keys", "key")
         return _denied(bundle, judgement)
-    found = key_reasons(policy, key, judgement.facts)
+    found = key_reasons(policy, key, judgement.facts, ra=evidence.ra)
     judgement.note("keys", policy.keys.where, found, str(key.public_key))
     content = _judge_content(judgement, key.public_key)
     if proving(evidence):
@@ -297,9 +336,8 @@ def _denied(bundle: Bundle, judgement: _Judgement) -> Deny:
     return Deny(judgement.policy.name, bundle.sha256, tuple(judgement.reasons), tuple(judgement.trace))
 
 
-def _crashed(bundle: Bundle, judgement: _Judgement) -> Deny:
-    policy = judgement.policy
+def _crashed(bundle: Bundle, policy: AdmissionPolicy, trace: Sequence[TraceStep]) -> Deny:
     text = "the request could not be judged because of a fault in the gateway; its log says more"
     reason = Reason(ReasonCode.POLICY_CRASH, text, "", policy.name, policy.where)
     step = TraceStep("fault", policy.name, "refused", text, policy.where)
-    return Deny(policy.name, bundle.sha256, (reason,), (*judgement.trace, step))
+    return Deny(policy.name, bundle.sha256, (reason,), (*trace, step))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from gateway.model.keys import ClientKey, KeyType, Pop, PublicKey
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.facts import Facts
@@ -10,13 +12,16 @@ from gateway.policy.rules import CompiledPolicy, KeyRule
 _PATH = "key"
 
 
-def key_reasons(policy: CompiledPolicy, key: ClientKey, facts: Facts) -> list[Reason]:
-    """Everything that is wrong with the key; empty if it may be certified."""
+def key_reasons(policy: CompiledPolicy, key: ClientKey, facts: Facts, *, ra: bool) -> list[Reason]:
+    """Everything that is wrong with the key; empty if it may be certified.
+
+    ``ra``: a registration authority asks, whose word counts for the possession of its client's key.
+    """
     rule, public_key = policy.keys, key.public_key
     found = _kind_faults(rule, public_key)
-    if key.pop is not Pop.SIGNATURE:
-        # RFC 2986 section 3: without a proof of possession the key may be anybody's
-        found.append((ReasonCode.CSR_SIGNATURE, "possession of the private key is not proven by a signature"))
+    fault = _possession_fault(key.pop, ra=ra)
+    if fault:
+        found.append((ReasonCode.CSR_POSSESSION, fault))
     elif key.signature_hash is not None and key.signature_hash not in rule.signature_hashes:
         allowed = ", ".join(sorted(rule.signature_hashes))
         found.append(
@@ -35,6 +40,24 @@ def key_reasons(policy: CompiledPolicy, key: ClientKey, facts: Facts) -> list[Re
     if not found:
         return []
     return [Reason(code, text, _PATH, f"{policy.name}.keys", rule.where) for code, text in found]
+
+
+def _possession_fault(pop: Pop, *, ra: bool) -> str:
+    """RFC 4211 section 4: without a proof of possession the key may be anybody's. Empty if it is proven."""
+    match pop:
+        case Pop.SIGNATURE:
+            return ""
+        case Pop.RA_VERIFIED if ra:
+            return ""
+        case Pop.RA_VERIFIED:
+            return (
+                "only a registration authority may say that it has verified the possession of the private "
+                "key; prove it by a signature"
+            )
+        case Pop.NONE:
+            return "possession of the private key is not proven; sign the request with it"
+        case _:
+            assert_never(pop)
 
 
 def _kind_faults(rule: KeyRule, key: PublicKey) -> list[tuple[ReasonCode, str]]:

@@ -12,13 +12,26 @@ from pydantic import BaseModel
 
 from gateway.errors import ConfigurationError
 from gateway.model.enrolment import Operation
-from gateway.policy.compile import compile_policy, overlap
+from gateway.policy.compile import compile_policy, compile_revocation, overlap
 from gateway.policy.complaints import Path, Value, did_you_mean
-from gateway.policy.document import DOCUMENT_KINDS, PLANNED_KINDS, Backend, Endpoint, Policy, TrustStore
+from gateway.policy.document import (
+    DOCUMENT_KINDS,
+    PLANNED_KINDS,
+    AnyDocument,
+    Backend,
+    Compat,
+    Endpoint,
+    Policy,
+    RevocationPolicy,
+    TrustStore,
+    policy_model,
+)
 from gateway.policy.registry import Registry
 from gateway.policy.rules import (
+    AdmissionPolicy,
     Bundle,
     CompiledBackend,
+    CompiledCompat,
     CompiledEndpoint,
     CompiledPolicy,
     CompiledTrustStore,
@@ -30,7 +43,6 @@ from gateway.policy.yaml_marks import MAX_COMPLAINTS, ComplaintList, Document, r
 __all__ = ["Bundle", "PolicySource", "Registry", "load_bundle", "read_directory"]
 
 DEFAULT_ENDPOINT = "default"
-AnyDocument = Endpoint | Backend | TrustStore | Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +55,9 @@ class _Read:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What must be unique: an endpoint's name within its protocol, any other name within its kind."""
-        protocol = self.model.protocol if isinstance(self.model, Endpoint) else ""
+        """What must be unique: the name of an endpoint or of habits within their protocol, any other name
+        within its kind."""
+        protocol = self.model.protocol if isinstance(self.model, Endpoint | Compat) else ""
         return self.model.kind, protocol, self.model.metadata.name
 
 
@@ -57,7 +70,8 @@ class _Loader:
     endpoints: dict[tuple[str, str], CompiledEndpoint] = field(default_factory=dict)
     backends: dict[str, CompiledBackend] = field(default_factory=dict)
     trust_stores: dict[str, CompiledTrustStore] = field(default_factory=dict)
-    policies: list[CompiledPolicy] = field(default_factory=list)
+    policies: list[AdmissionPolicy] = field(default_factory=list)
+    compatibility: list[CompiledCompat] = field(default_factory=list)
     declared: set[tuple[str, str, str]] = field(default_factory=set)
     unreadable: bool = False
 
@@ -115,7 +129,7 @@ def _kind_of(loader: _Loader, document: Document) -> type[AnyDocument] | None:
         return None
     kind = document.value.get("kind")
     if isinstance(kind, str) and kind in DOCUMENT_KINDS:
-        return DOCUMENT_KINDS[kind]
+        return policy_model(document.value) if kind == "Policy" else DOCUMENT_KINDS[kind][0]
     if kind is None:
         text = f"the key 'kind' is missing; add one of {', '.join(DOCUMENT_KINDS)}"
     elif kind in PLANNED_KINDS:
@@ -151,9 +165,12 @@ def _compile_one(loader: _Loader, one: _Read) -> None:
             _refer(loader, one.document, ("backends", index), "Backend", name)
         store = compile_trust_store(model, one.document, one.source, loader.read_file, loader.found)
         loader.trust_stores[model.metadata.name] = store
+    elif isinstance(model, Compat):
+        _compile_compat(loader, model, one.document)
 
 
 def _compile_endpoint(loader: _Loader, endpoint: Endpoint, document: Document) -> None:
+    """``ca`` is checked later, when every backend's options are known."""
     name, protocol = endpoint.metadata.name, endpoint.protocol
     options = _options(loader, document, protocol, loader.registry.endpoint_options, ("protocol",))
     if name in loader.registry.reserved_endpoint_names.get(protocol, frozenset()):
@@ -163,8 +180,30 @@ def _compile_endpoint(loader: _Loader, endpoint: Endpoint, document: Document) -
         loader.found.add(document, ("metadata", "name"), text)
     _refer(loader, document, ("backend",), "Backend", endpoint.backend)
     loader.endpoints[protocol, name] = CompiledEndpoint(
-        name, protocol, endpoint.backend, options, int(endpoint.grace.total_seconds())
+        name, protocol, endpoint.backend, options, int(endpoint.grace.total_seconds()), endpoint.ca
     )
+
+
+def _compile_compat(loader: _Loader, compat: Compat, document: Document) -> None:
+    protocol, models = compat.protocol, loader.registry.compat_models
+    model = models.get(protocol)
+    if model is None:
+        text = (
+            f"no installed plug-in takes habits of clients of {protocol!r}; {did_you_mean(protocol, models)}"
+        )
+        loader.found.add(document, ("protocol",), text)
+        return
+    try:
+        settings = validate(model, document, without=frozenset(Compat.model_fields))
+    except ConfigurationError as error:
+        loader.found.take(error)
+        return
+    name, where = compat.metadata.name, document.where()
+    for other in loader.compatibility:
+        if (other.protocol, other.priority) == (protocol, compat.priority):
+            text = f"{other.name!r} at {other.where} has the same priority; give one of them another number"
+            loader.found.add(document, ("priority",), text)
+    loader.compatibility.append(CompiledCompat(name, protocol, compat.priority, settings, where))
 
 
 def _options(
@@ -197,25 +236,30 @@ def _refer(loader: _Loader, document: Document, path: Path, kind: str, name: str
 
 
 def _compile_policies(loader: _Loader) -> None:
-    compiled: list[tuple[CompiledPolicy, Document]] = []
+    compiled: list[tuple[AdmissionPolicy, Document]] = []
     for one in loader.read:
-        if isinstance(one.model, Policy):
-            _check_references(loader, one.model, one.document)
-            endpoints = frozenset(loader.names("Endpoint", one.model.match.protocol))
-            policy = compile_policy(one.model, one.document, endpoints, loader.found, lab=loader.registry.lab)
-            _check_binding(loader, policy, one.document)
-            compiled.append((policy, one.document))
-    for (policy, _), (other, document) in combinations(compiled, 2):
-        if policy.priority == other.priority and overlap(policy, other):
+        model, document = one.model, one.document
+        if not isinstance(model, Policy | RevocationPolicy):
+            continue
+        _check_references(loader, model, document)
+        endpoints = frozenset(loader.names("Endpoint", model.match.protocol))
+        if isinstance(model, RevocationPolicy):
+            compiled.append((compile_revocation(model, document, endpoints), document))
+            continue
+        policy = compile_policy(model, document, endpoints, loader.found, lab=loader.registry.lab)
+        _check_binding(loader, policy, document)
+        compiled.append((policy, document))
+    for (one_policy, _), (other, document) in combinations(compiled, 2):
+        if one_policy.priority == other.priority and overlap(one_policy, other):
             text = (
-                f"the policy {policy.name!r} at {policy.where} has the same priority {policy.priority}, and "
-                "some requests fit both; give one of them another number"
+                f"the policy {one_policy.name!r} at {one_policy.where} has the same priority "
+                f"{other.priority}, and some requests fit both; give one of them another number"
             )
             loader.found.add(document, ("priority",), text)
     loader.policies = [policy for policy, _ in sorted(compiled, key=lambda pair: pair[0].priority)]
 
 
-def _check_references(loader: _Loader, policy: Policy, document: Document) -> None:
+def _check_references(loader: _Loader, policy: Policy | RevocationPolicy, document: Document) -> None:
     match, protocol = policy.match, policy.match.protocol
     known = loader.registry.endpoint_options
     if protocol not in known:
@@ -229,16 +273,12 @@ def _check_references(loader: _Loader, policy: Policy, document: Document) -> No
         if not match.endpoint and not loader.names("Endpoint", protocol) and not loader.unreadable:
             text = f"there is no Endpoint of {protocol}, so this policy is for nothing; write one"
             loader.found.add(document, ("match", "protocol"), text)
-    for index, rule in enumerate(policy.issue):
+    for index, rule in enumerate(policy.issue if isinstance(policy, Policy) else ()):
         single = isinstance(_at(document.value, ("issue",)), dict)
         path = ("issue", "backend") if single else ("issue", index, "backend")
         _refer(loader, document, path, "Backend", rule.backend)
-    for key, certificate in (
-        ("mtls", policy.authenticate.mtls),
-        ("renewal-cert", policy.authenticate.renewal_cert),
-    ):
-        if certificate is not None:
-            _refer(loader, document, ("authenticate", key, "trust"), "TrustStore", certificate.trust)
+    for key, certificate in policy.authenticate.trusts.items():
+        _refer(loader, document, ("authenticate", key, "trust"), "TrustStore", certificate.trust)
 
 
 def _check_binding(loader: _Loader, policy: CompiledPolicy, document: Document) -> None:
@@ -293,11 +333,17 @@ def _at(value: Value, path: Path) -> Value:
 def _bundle(loader: _Loader) -> Bundle:
     documents_json = _canonical(loader)
     index: dict[tuple[str, str, Operation], tuple[CompiledPolicy, ...]] = {}
+    revocation: dict[tuple[str, str], tuple[AdmissionPolicy, ...]] = {}
     for policy in loader.policies:
         for endpoint in policy.endpoints:
+            if not isinstance(policy, CompiledPolicy):
+                place = (policy.protocol, endpoint)
+                revocation[place] = (*revocation.get(place, ()), policy)
+                continue
             for operation in policy.operations:
                 key = (policy.protocol, endpoint, operation)
                 index[key] = (*index.get(key, ()), policy)
+    habits = sorted(loader.compatibility, key=lambda compat: compat.priority)
     return Bundle(
         sha256=hashlib.sha256(documents_json.encode()).hexdigest(),
         endpoints=loader.endpoints,
@@ -306,6 +352,11 @@ def _bundle(loader: _Loader) -> Bundle:
         policies=tuple(loader.policies),
         documents_json=documents_json,
         index=index,
+        revocation=revocation,
+        compatibility={
+            protocol: tuple(one for one in habits if one.protocol == protocol)
+            for protocol in {one.protocol for one in habits}
+        },
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -16,11 +17,13 @@ OnExtra = Literal["deny", "drop"]
 
 
 class StrictModel(BaseModel):
-    """Refuses unknown keys. ``planned`` holds keys of the language that this version does not have yet."""
+    """Refuses unknown keys. ``planned`` holds keys of the language that this version does not have yet,
+    ``elsewhere`` those that do not belong here, with what is to be said of them: ``... ; what is right``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
     planned: ClassVar[frozenset[str]] = frozenset()
+    elsewhere: ClassVar[Mapping[str, str]] = {}
 
     @model_validator(mode="before")
     @classmethod

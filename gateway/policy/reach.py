@@ -10,15 +10,16 @@ from itertools import product
 from gateway.model.enrolment import Operation
 from gateway.model.evidence import MTLS, RENEWAL_CERT, CredentialKind
 from gateway.policy.renewal_check import RENEWING
-from gateway.policy.rules import Bundle, CompiledPolicy, Network
+from gateway.policy.rules import AdmissionPolicy, Bundle, Network
+from gateway.policy.selection import CHALLENGES
 
 
 @dataclass(frozen=True, slots=True)
 class HiddenPolicy:
     """A policy that is never selected; ``behind`` are the policies that take its requests."""
 
-    policy: CompiledPolicy
-    behind: tuple[CompiledPolicy, ...]
+    policy: AdmissionPolicy
+    behind: tuple[AdmissionPolicy, ...]
 
     def __str__(self) -> str:
         takers = ", ".join(f"{one.name} (priority {one.priority})" for one in self.behind)
@@ -49,10 +50,10 @@ def hidden_policies(bundle: Bundle) -> tuple[HiddenPolicy, ...]:
     )
 
 
-def _takers(policy: CompiledPolicy, earlier: Sequence[CompiledPolicy]) -> list[CompiledPolicy]:
+def _takers(policy: AdmissionPolicy, earlier: Sequence[AdmissionPolicy]) -> list[AdmissionPolicy]:
     """The policies that together take every request of this one; none if some request is left to it."""
     candidates = [one for one in earlier if one.protocol == policy.protocol]
-    found: dict[str, CompiledPolicy] = {}
+    found: dict[str, AdmissionPolicy] = {}
     for cell in _cells(policy):
         taker = next((one for one in candidates if _takes(one, cell)), None)
         if taker is None:
@@ -61,7 +62,7 @@ def _takers(policy: CompiledPolicy, earlier: Sequence[CompiledPolicy]) -> list[C
     return list(found.values())
 
 
-def _cells(policy: CompiledPolicy) -> Iterator[_Cell]:
+def _cells(policy: AdmissionPolicy) -> Iterator[_Cell]:
     axes = product(
         sorted(policy.endpoints),
         sorted(policy.operations),
@@ -72,10 +73,12 @@ def _cells(policy: CompiledPolicy) -> Iterator[_Cell]:
     return (_Cell(*place) for place in axes)
 
 
-def _takes(policy: CompiledPolicy, cell: _Cell) -> bool:
+def _takes(policy: AdmissionPolicy, cell: _Cell) -> bool:
     presented = {cell.kind}
     if cell.kind == MTLS and cell.operation in RENEWING:
         presented.add(RENEWAL_CERT)  # as selection counts it
+    elif cell.kind in CHALLENGES:
+        presented |= CHALLENGES
     return (
         cell.endpoint in policy.endpoints
         and cell.operation in policy.operations

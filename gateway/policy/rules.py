@@ -64,13 +64,28 @@ class CertificateRule:
 
     ``trust`` names a trust store of the bundle, ``extended_key_usage`` holds OIDs of which the certificate
     must carry one if it carries any, ``allow_expired_s`` is the grace after notAfter. ``own_names_only``: the
-    request may name nothing that the certificate does not bear itself.
+    request may name nothing that the certificate does not bear itself. ``ra``: who holds it is a registration
+    authority; then it must carry one of ``extended_key_usage`` in any case, if any are named.
     """
 
     trust: str
     extended_key_usage: frozenset[str]
     allow_expired_s: int = 0
     own_names_only: bool = False
+    ra: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeRule:
+    """A challengePassword (RFC 8894 section 7.3) is looked at. ``accept`` holds CHALLENGE_STATIC,
+    CHALLENGE_DYNAMIC or both: the kinds that the stored credential may turn out to be."""
+
+    accept: frozenset[CredentialKind]
+
+
+@dataclass(frozen=True, slots=True)
+class MacRule:
+    """A message that a stored secret protects (RFC 9810 section 5.1.3.1) is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +102,25 @@ class AcmeAccountRule:
 
 @dataclass(frozen=True, slots=True)
 class AuthenticationRule:
-    """Which credentials a policy verifies."""
+    """Which credentials a policy verifies. ``alternatives`` has one entry for each rule that is set: the
+    kinds of verified credential that satisfy it."""
 
     require: Require
     basic: BasicRule | None = None
     mtls: CertificateRule | None = None
     renewal: CertificateRule | None = None
     acme: AcmeAccountRule | None = None
+    challenge: ChallengeRule | None = None
+    mac: MacRule | None = None
+    signature: CertificateRule | None = None
     pop_linking: PopLinking = PopLinking.IF_PRESENT
-    kinds: frozenset[CredentialKind] = frozenset()
+    alternatives: tuple[frozenset[CredentialKind], ...] = ()
     where: str = ""
+
+    @property
+    def kinds(self) -> frozenset[CredentialKind]:
+        """Every kind of credential that is looked at."""
+        return frozenset().union(*self.alternatives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +219,8 @@ class RenewalRule:
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledPolicy:
-    """One policy, ready to be applied."""
+class AdmissionPolicy:
+    """Which requests a policy is for, and whose credentials count. Alone it is a policy for revocations."""
 
     name: str
     where: str
@@ -208,6 +232,18 @@ class CompiledPolicy:
     profiles: frozenset[str]  # empty: any, also none
     source_networks: tuple[Network, ...]  # empty: any
     authenticate: AuthenticationRule
+    chosen_step: TraceStep
+
+    @property
+    def needs_key_history(self) -> bool:
+        """Whether ``Facts.key_known_to_others`` is read, so that the caller may spare the look-up."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPolicy(AdmissionPolicy):
+    """A policy for certificates, ready to be applied."""
+
     keys: KeyRule
     names: NamesRule
     extensions: ExtensionsRule
@@ -216,24 +252,35 @@ class CompiledPolicy:
     approval: ApprovalRule | None
     route: Route
     closing_steps: tuple[TraceStep, ...]  # approval and route, the same for every request
-    chosen_step: TraceStep
     description: str = ""
 
     @property
     def needs_key_history(self) -> bool:
-        """Whether ``Facts.key_known_to_others`` is read, so that the caller may spare the look-up."""
         return self.keys.refuse_known_key
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledEndpoint:
-    """One endpoint. ``backend`` is the one whose CA certificates it hands out."""
+    """One endpoint. It hands out certificates and CRL of the CA that signs orders of the profile ``ca`` of
+    ``backend``; None: the backend's default."""
 
     name: str
     protocol: str
     backend: str
     options: Any  # an instance of the front end's options model
     grace_s: int
+    ca: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCompat:
+    """Habits of one family of products, for one protocol."""
+
+    name: str
+    protocol: str
+    priority: int
+    settings: Any  # an instance of the front end's compatibility model
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,14 +304,28 @@ class CompiledTrustStore:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """All documents, checked against each other and compiled. ``sha256`` names it for ever."""
+    """All documents, checked against each other and compiled. ``sha256`` names it for ever.
+
+    ``index`` holds the policies for certificates, ``revocation`` those for revocations by protocol and
+    endpoint, ``compatibility`` the Compat documents by protocol: each in ascending order of priority.
+    """
 
     sha256: str
     endpoints: Mapping[tuple[str, str], CompiledEndpoint]
     backends: Mapping[str, CompiledBackend]
     trust_stores: Mapping[str, CompiledTrustStore]
-    policies: tuple[CompiledPolicy, ...]
+    policies: tuple[AdmissionPolicy, ...]
     documents_json: str
     index: Mapping[tuple[str, str, Operation], tuple[CompiledPolicy, ...]] = field(
         default_factory=dict, repr=False
     )
+    revocation: Mapping[tuple[str, str], tuple[AdmissionPolicy, ...]] = field(
+        default_factory=dict, repr=False
+    )
+    compatibility: Mapping[str, tuple[CompiledCompat, ...]] = field(default_factory=dict)
+
+    def candidates(self, protocol: str, endpoint: str, operation: Operation) -> tuple[AdmissionPolicy, ...]:
+        """The policies for this operation, in ascending order of priority."""
+        if operation is Operation.REVOKE:
+            return self.revocation.get((protocol, endpoint), ())
+        return self.index.get((protocol, endpoint, operation), ())

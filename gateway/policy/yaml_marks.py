@@ -137,11 +137,18 @@ def _syntax_complaint(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
     )
 
 
-def validate(model: type[Model], document: Document, name: str = "", at: Path = ()) -> Model:
+def validate(
+    model: type[Model],
+    document: Document,
+    name: str = "",
+    at: Path = (),
+    without: frozenset[str] = frozenset(),
+) -> Model:
     """Make an instance of ``model`` from a document, or from the part of it ``at`` a path.
 
     Raises ConfigurationError with one line ``file:line:column: path: what is wrong; what would be right`` per
     mistake. ``name`` replaces the document's own name in them. A part that is not written counts as empty.
+    Keys in ``without`` belong to another model.
     """
     if name and name != document.name:
         document = Document(name, document.value, document.marks, document.key_marks)
@@ -150,6 +157,8 @@ def validate(model: type[Model], document: Document, name: str = "", at: Path = 
     for step in at:
         value = value.get(step) if isinstance(value, dict) and isinstance(step, str) else None
     value = {} if value is None and at else value
+    if without and isinstance(value, dict):
+        value = {key: one for key, one in value.items() if key not in without}
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -76,8 +76,8 @@ WRONG_PARTS = {
         "match.auth.1: 'basic' is not under authenticate; add it there or remove it here",
     ),
     "planned-operation": (
-        acme_policy(match="{protocol: acme, operation: revoke}"),
-        "match.operation: 'revoke' is not available in this version; remove it",
+        acme_policy(match="{protocol: acme, operation: keygen}"),
+        "match.operation: 'keygen' is not available in this version; remove it",
     ),
     "all-names-dropped": (
         acme_policy(names=NAMES + "  on_extra: drop\n"),

@@ -44,10 +44,10 @@ MISTAKES = {
     ),
     "planned-credential": (
         "operation: enroll}",
-        "operation: enroll, auth: [challenge-static]}",
+        "operation: enroll, auth: [api-token]}",
         5,
         62,
-        "match.auth: 'challenge-static' is not available in this version; remove it",
+        "match.auth: 'api-token' is not available in this version; remove it",
     ),
     "auth-not-offered": (
         "operation: enroll}",

@@ -49,7 +49,7 @@ RULES: dict[str, Case] = {
     "keys.ec": (ReasonCode.KEY_TYPE, {"keys": "{rsa: {}}"}, ("dns:a.test",), {}, PROVEN, {}),
     "keys.rsa": (ReasonCode.KEY_SIZE, {}, ("dns:a.test",), {"key": client_key(RSA_1024)}, PROVEN, {}),
     "possession": (
-        ReasonCode.CSR_SIGNATURE,
+        ReasonCode.CSR_POSSESSION,
         {},
         ("dns:a.test",),
         {"key": ClientKey(client_key().public_key, Pop.NONE, "sha256")},
