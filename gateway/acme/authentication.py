@@ -5,18 +5,15 @@ A nonce is used up only by whoever could sign with the key, and only then URL, a
 
 from __future__ import annotations
 
-from typing import Any
-
 from gateway.acme import jwk, jws
 from gateway.acme.errors import AcmeError, malformed, unauthorized
 from gateway.acme.exchange import Exchange, Signed
 from gateway.acme.jws import ParsedJws
 from gateway.acme.nonces import Nonces
 from gateway.acme.paths import PREFIX, endpoint_path
-from gateway.acme.resources import Resource, SignedBy
+from gateway.acme.resources import Resource, SignedBy, load_account
 from gateway.acme.self_signed import SelfSignedBound
 from gateway.acme.standing import check_standing, check_status
-from gateway.acme.tables import accounts as account_rows
 from gateway.acme.tables.accounts import AccountRow
 from gateway.model.reasons import ReasonCode
 
@@ -80,15 +77,11 @@ def _check_signer(parsed: ParsedJws, signed_by: SignedBy) -> None:
 async def _loaded(
     exchange: Exchange, resource: Resource, parts: tuple[str, ...], kid: str
 ) -> tuple[AccountRow, object]:
-    endpoint, account_id, load = exchange.endpoint, _account_id(exchange, kid), resource.load
-
-    def query(connection: Any) -> tuple[AccountRow | None, object]:
-        account = account_rows.get(connection, endpoint, account_id)
-        if account is None or load is None:
-            return account, None
-        return account, load(connection, endpoint, account_id, parts)
-
-    account, found = await exchange.services.records.read(query)
+    endpoint, account_id = exchange.endpoint, _account_id(exchange, kid)
+    load = resource.load or load_account
+    account, found = await exchange.services.records.read(
+        lambda connection: load(connection, endpoint, account_id, parts)
+    )
     if account is None:
         raise _no_account("there is no account with this URL")
     return account, found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -88,8 +89,7 @@ class ParsedMac:
     mac: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
+class _Parts(NamedTuple):
     header: Mapping[str, object]
     payload: bytes
     signature: bytes
@@ -163,9 +163,8 @@ def _read_parts(members: Mapping[str, object], what: str) -> _Parts:
             raise malformed(
                 f'{what} must be a flattened JWS with one protected header and no "{name}" member'
             )
-    protected, payload, signature = (
-        _member(members, name, what) for name in ("protected", "payload", "signature")
-    )
+    protected = _member(members, "protected", what)
+    payload, signature = _member(members, "payload", what), _member(members, "signature", what)
     header = read_object(_decoded(protected, "protected"), "the protected header")
     for name in ("crit", "b64"):
         if name in header:
@@ -253,7 +252,7 @@ def _verify(parsed: ParsedJws, key: AccountKey) -> None:
                 f"not {len(signature)}",
                 code=ReasonCode.AUTH_SIGNATURE,
             )
-        r, s = (int.from_bytes(part, "big") for part in (signature[:octets], signature[octets:]))
+        r, s = int.from_bytes(signature[:octets], "big"), int.from_bytes(signature[octets:], "big")
         public_key.verify(encode_dss_signature(r, s), parsed.signing_input, algorithm)
     elif isinstance(public_key, Ed25519PublicKey):
         if len(signature) != _ED25519_SIGNATURE_OCTETS:

@@ -24,6 +24,7 @@ _TIME_OCTETS, _RANDOM_OCTETS, _MAC_OCTETS = 6, 12, 16
 _BODY_OCTETS = _TIME_OCTETS + _RANDOM_OCTETS
 # A nonce of another replica may seem to come from the future by the difference of the clocks.
 _CLOCK_SKEW_MS = 120_000
+_LIFETIME_MS = LIFETIME // timedelta(milliseconds=1)
 
 
 class Nonces:
@@ -57,7 +58,7 @@ class Nonces:
             raise _bad_nonce("the nonce is not one of this server")
         made_ms = int.from_bytes(body[:_TIME_OCTETS], "big")
         now_ms = self._now_ms()
-        until_ms = made_ms + LIFETIME // timedelta(milliseconds=1)
+        until_ms = made_ms + _LIFETIME_MS
         if now_ms >= until_ms or made_ms > now_ms + _CLOCK_SKEW_MS:
             raise _bad_nonce("the nonce is too old")
         once_only = self._services.once_only

@@ -15,7 +15,8 @@ from gateway.acme.errors import URN, Context, refusal
 from gateway.acme.exchange import ACME, Exchange
 from gateway.acme.identifiers import from_text
 from gateway.acme.problems import plain, problem_document
-from gateway.acme.tables import authorizations, orders
+from gateway.acme.tables import authorizations, owned
+from gateway.acme.tables.accounts import AccountRow
 from gateway.acme.tables.authorizations import AuthorizationRow
 from gateway.acme.tables.orders import OrderRow
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, Unavailable
@@ -49,10 +50,12 @@ class OrderState:
         return None
 
 
-def load(connection: Any, endpoint: str, account_id: str, order_id: str) -> OrderView | None:
-    """The order of this account at this endpoint; None for anybody else's."""
-    order = orders.get(connection, endpoint, account_id, order_id)
-    return None if order is None else with_authorizations(connection, order)
+def load(
+    connection: Any, endpoint: str, account_id: str, order_id: str
+) -> tuple[AccountRow | None, OrderView | None]:
+    """The account of this endpoint, and the order if it is one of this account; None for anybody else's."""
+    account, order = owned.with_order(connection, endpoint, account_id, order_id)
+    return account, None if order is None else with_authorizations(connection, order)
 
 
 def with_authorizations(connection: Any, order: OrderRow) -> OrderView:

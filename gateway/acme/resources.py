@@ -25,11 +25,13 @@ from gateway.acme import (
 from gateway.acme.challenges import Challenges
 from gateway.acme.errors import AcmeError, not_found, unauthorized
 from gateway.acme.exchange import Exchange, Signed
-from gateway.acme.tables import authorizations as authorization_rows
-from gateway.acme.tables import orders as order_rows
+from gateway.acme.tables import accounts as account_rows
+from gateway.acme.tables import owned
+from gateway.acme.tables.accounts import AccountRow
 from gateway.http.message import HttpResponse
 
-Load = Callable[[Any, str, str, tuple[str, ...]], object]
+Loaded = tuple[AccountRow | None, object]
+Load = Callable[[Any, str, str, tuple[str, ...]], Loaded]
 AnswerSigned = Callable[[Signed, Any, tuple[str, ...]], Awaitable[HttpResponse]]
 AnswerOpen = Callable[[Exchange, tuple[str, ...]], Awaitable[HttpResponse]]
 
@@ -55,9 +57,9 @@ class SignedBy(Enum):
 class Resource:
     """``answer_open`` serves GET and HEAD, ``answer`` POST with what ``load`` found, which is not None.
 
-    ``load`` runs with connection, endpoint, account id and the path's further parts; where it finds nothing,
-    ``missing`` makes the answer. ``in_standing``: refused to an account that has not agreed to the present
-    terms or lacks a binding.
+    ``load`` runs with connection, endpoint, account id and the path's further parts, and gives the account
+    with what it found; where that is nothing, ``missing`` makes the answer. ``in_standing``: refused to an
+    account that has not agreed to the present terms or lacks a binding.
     """
 
     signed_by: SignedBy = SignedBy.ACCOUNT
@@ -106,20 +108,26 @@ def resource_table(challenges: Challenges) -> Mapping[tuple[str, int | str], Res
 # Loaders
 
 
-def _load_own(_connection: Any, _endpoint: str, account_id: str, parts: tuple[str, ...]) -> object:
-    return True if parts[0] == account_id else None
+def load_account(connection: Any, endpoint: str, account_id: str, _parts: tuple[str, ...]) -> Loaded:
+    """The account alone, for resources that load nothing else."""
+    return account_rows.get(connection, endpoint, account_id), None
 
 
-def _load_order_row(connection: Any, endpoint: str, account_id: str, parts: tuple[str, ...]) -> object:
-    return order_rows.get(connection, endpoint, account_id, parts[0])
+def _load_own(connection: Any, endpoint: str, account_id: str, parts: tuple[str, ...]) -> Loaded:
+    found = True if parts[0] == account_id else None
+    return account_rows.get(connection, endpoint, account_id), found
 
 
-def _load_order(connection: Any, endpoint: str, account_id: str, parts: tuple[str, ...]) -> object:
+def _load_order_row(connection: Any, endpoint: str, account_id: str, parts: tuple[str, ...]) -> Loaded:
+    return owned.with_order(connection, endpoint, account_id, parts[0])
+
+
+def _load_order(connection: Any, endpoint: str, account_id: str, parts: tuple[str, ...]) -> Loaded:
     return order_state.load(connection, endpoint, account_id, parts[0])
 
 
-def _load_authorization(connection: Any, endpoint: str, account_id: str, parts: tuple[str, ...]) -> object:
-    return authorization_rows.get(connection, endpoint, account_id, parts[0])
+def _load_authorization(connection: Any, endpoint: str, account_id: str, parts: tuple[str, ...]) -> Loaded:
+    return owned.with_authorization(connection, endpoint, account_id, parts[0])
 
 
 # Answers

@@ -13,6 +13,7 @@ from typing import NoReturn
 from gateway.acme.errors import malformed
 
 MAX_DEPTH = 16
+_WHITE_SPACE = " \t\n\r"  # RFC 8259 section 2; Python strips more than that by itself
 
 
 def read_object(text: bytes, what: str) -> dict[str, object]:
@@ -21,7 +22,10 @@ def read_object(text: bytes, what: str) -> dict[str, object]:
     Raises AcmeError (malformed), whatever the bytes are.
     """
     try:
-        value = _DECODER.decode(text.decode("utf-8"))
+        whole = text.decode("utf-8").strip(_WHITE_SPACE)
+        value, end = _DECODER.raw_decode(whole)  # half of what ``decode`` takes, which only adds the strip
+        if end != len(whole):
+            raise ValueError("more than one value")
         if b"\\ud" in text or b"\\uD" in text:
             # A lone surrogate is accepted by the decoder and by nothing that comes after it.
             json.dumps(value, ensure_ascii=False).encode("utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -12,10 +12,11 @@ from gateway.acme.tables.schema import ACCOUNT
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.store import credentials
 from gateway.store.columns import storable_text, texts, texts_column
-from gateway.store.statement import Statement
+from gateway.store.statement import Row, Statement
 from gateway.store.unit import Unit
 
 VALID, DEACTIVATED, REVOKED = "valid", "deactivated", "revoked"
+_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +86,21 @@ def change(unit: Unit, before: AccountRow, after: AccountRow) -> None:
 
 def get(connection: Connection, endpoint: str, account_id: str) -> AccountRow | None:
     row = _BY_ID.first(connection, endpoint=endpoint, account_id=account_id)
-    return None if row is None else _row(row)
+    return None if row is None else row_of(row)
 
 
 def by_thumbprint(connection: Connection, endpoint: str, thumbprint: str) -> AccountRow | None:
     row = _BY_THUMBPRINT.first(connection, endpoint=endpoint, thumbprint=thumbprint)
-    return None if row is None else _row(row)
+    return None if row is None else row_of(row)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def row_of(columns: Row) -> AccountRow:
+    """The row that these values of COLUMNS are; kept, since every request of an account needs it again."""
+    id_, endpoint, thumbprint, jwk, status, contacts, created_at, *rest = columns
+    return AccountRow(
+        id_, endpoint, thumbprint, jwk, status, texts(contacts), from_epoch_s(created_at), *rest
+    )
 
 
 def key_in_use(connection: Connection, thumbprint: str) -> bool:
@@ -104,16 +114,15 @@ def binding_holds(connection: Connection, credential_id: str, now: datetime) -> 
     return row is not None and row.revoked_at is None and (row.expires_at is None or row.expires_at > now)
 
 
-_COLUMNS = tuple(column for column in ACCOUNT.c if column.name != "pk")
-_NAMES = tuple(column.name for column in _COLUMNS)
+COLUMNS = tuple(ACCOUNT.c[name] for name in AccountRow.__slots__)
 _BY_ID = Statement(
-    select(*_COLUMNS).where(
+    select(*COLUMNS).where(
         ACCOUNT.c.id == bindparam("account_id"), ACCOUNT.c.endpoint == bindparam("endpoint")
     ),
     ("endpoint", "account_id"),
 )
 _BY_THUMBPRINT = Statement(
-    select(*_COLUMNS).where(
+    select(*COLUMNS).where(
         ACCOUNT.c.thumbprint == bindparam("thumbprint"), ACCOUNT.c.endpoint == bindparam("endpoint")
     ),
     ("endpoint", "thumbprint"),
@@ -146,10 +155,3 @@ _CHANGE = Statement(
         "new_external_account",
     ),
 )
-
-
-def _row(row: Any) -> AccountRow:
-    values = dict(zip(_NAMES, row, strict=True))
-    values["contacts"] = texts(values["contacts"])
-    values["created_at"] = from_epoch_s(values["created_at"])
-    return AccountRow(**values)

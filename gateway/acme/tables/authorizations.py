@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
 
 from sqlalchemy import Connection, bindparam, func, select, text, update
 
@@ -17,7 +17,7 @@ from gateway.acme.tables.schema import AUTHORIZATION
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.store.columns import json_object, json_text, optional_time, texts, texts_column, time_column
 from gateway.store.many import ByKeys
-from gateway.store.statement import Statement
+from gateway.store.statement import Row, Statement
 from gateway.store.unit import Unit
 
 PENDING, PROCESSING, VALID, INVALID, DEACTIVATED = "pending", "processing", "valid", "invalid", "deactivated"
@@ -91,7 +91,33 @@ def get(
     row = _BY_ID.first(
         connection, endpoint=endpoint, account_id=account_id, authorization_id=authorization_id
     )
-    return None if row is None else _row(row)
+    return None if row is None else row_of(row)
+
+
+def row_of(columns: Row) -> AuthorizationRow:
+    """The row that these values of COLUMNS are."""
+    id_, endpoint, account_id, kind, name, wildcard, status, token, challenges, *rest = columns
+    created_at, expires_at, method, attempt, key_authorization, error, evidence, validated_at, version = rest
+    return AuthorizationRow(
+        id_,
+        endpoint,
+        account_id,
+        kind,
+        name,
+        bool(wildcard),
+        status,
+        token,
+        _challenges(challenges),
+        from_epoch_s(created_at),
+        from_epoch_s(expires_at),
+        method,
+        attempt,
+        key_authorization,
+        None if error is None else json_object(error),
+        None if evidence is None else json_object(evidence),
+        optional_time(validated_at),
+        version,
+    )
 
 
 def of_order(
@@ -107,7 +133,7 @@ def of_orders(
 ) -> dict[str, AuthorizationRow]:
     """Those of several orders of one account, by id, in one query."""
     rows = _BY_IDS.all(connection, authorization_ids, {"endpoint": endpoint, "account_id": account_id})
-    return {row.id: row for row in map(_row, rows)}
+    return {row.id: row for row in map(row_of, rows)}
 
 
 def valid_for(
@@ -148,8 +174,14 @@ def _named(
             wildcard_is=int(wildcard),
             after_s=to_epoch_s(after),
         )
-        found += [_row(row) for row in rows]
+        found += [row_of(row) for row in rows]
     return tuple(found)
+
+
+@lru_cache(maxsize=64)
+def _challenges(column: str) -> tuple[str, ...]:
+    """There are only so many sets of them."""
+    return texts(column)
 
 
 def _changing(row: AuthorizationRow) -> dict[str, int | str | None]:
@@ -175,10 +207,9 @@ _CHANGING = (
     "validated_at",
     "expires_at",
 )
-_COLUMNS = tuple(column for column in AUTHORIZATION.c if column.name != "pk")
-_NAMES = tuple(column.name for column in _COLUMNS)
+COLUMNS = tuple(AUTHORIZATION.c[name] for name in AuthorizationRow.__slots__)
 _BY_ID = Statement(
-    select(*_COLUMNS).where(
+    select(*COLUMNS).where(
         AUTHORIZATION.c.id == bindparam("authorization_id"),
         AUTHORIZATION.c.account_id == bindparam("account_id"),
         AUTHORIZATION.c.endpoint == bindparam("endpoint"),
@@ -186,7 +217,7 @@ _BY_ID = Statement(
     ("endpoint", "account_id", "authorization_id"),
 )
 _BY_IDS = ByKeys(
-    select(*_COLUMNS).where(
+    select(*COLUMNS).where(
         AUTHORIZATION.c.account_id == bindparam("account_id"),
         AUTHORIZATION.c.endpoint == bindparam("endpoint"),
     ),
@@ -197,7 +228,7 @@ _BY_IDS = ByKeys(
 
 def _by_name(status: str) -> Statement:
     return Statement(
-        select(*_COLUMNS)
+        select(*COLUMNS)
         .where(
             AUTHORIZATION.c.account_id == bindparam("account_id"),
             AUTHORIZATION.c.name == bindparam("name_is"),
@@ -230,15 +261,3 @@ _CHANGE = Statement(
     .values(**{name: bindparam(f"new_{name}") for name in _CHANGING}, version=AUTHORIZATION.c.version + 1),
     ("row_id", "version_was", *(f"new_{name}" for name in _CHANGING)),
 )
-
-
-def _row(row: Any) -> AuthorizationRow:
-    values = dict(zip(_NAMES, row, strict=True))
-    values["wildcard"] = bool(values["wildcard"])
-    values["challenges"] = texts(values["challenges"])
-    for name in ("error", "evidence"):
-        values[name] = None if values[name] is None else json_object(values[name])
-    values["validated_at"] = optional_time(values["validated_at"])
-    for name in ("created_at", "expires_at"):
-        values[name] = from_epoch_s(values[name])
-    return AuthorizationRow(**values)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from gateway.acme.tables.schema import ORDER
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.store.columns import optional_time, texts, texts_column, time_column
-from gateway.store.statement import INSERT_RANK, Statement
+from gateway.store.statement import INSERT_RANK, Row, Statement
 from gateway.store.unit import Unit
 
 
@@ -69,21 +68,36 @@ def release(unit: Unit, order_id: str) -> None:
     unit.move(_RELEASE, {"row_id": order_id})
 
 
-def get(connection: Connection, endpoint: str, account_id: str, order_id: str) -> OrderRow | None:
-    row = _BY_ID.first(connection, endpoint=endpoint, account_id=account_id, order_id=order_id)
-    return None if row is None else _row(row)
+def row_of(columns: Row) -> OrderRow:
+    """The row that these values of COLUMNS are."""
+    id_, endpoint, account_id, identifiers, authorizations, created_at, expires_at, *rest = columns
+    profile, not_before, not_after, replaces, replaces_sha256 = rest
+    return OrderRow(
+        id_,
+        endpoint,
+        account_id,
+        texts(identifiers),
+        texts(authorizations),
+        from_epoch_s(created_at),
+        from_epoch_s(expires_at),
+        profile,
+        optional_time(not_before),
+        optional_time(not_after),
+        replaces,
+        replaces_sha256,
+    )
 
 
 def by_id(connection: Connection, endpoint: str, order_id: str) -> OrderRow | None:
     """For the gateway's own work, never for a client: it names no account."""
-    row = _ANY_BY_ID.first(connection, endpoint=endpoint, order_id=order_id)
-    return None if row is None else _row(row)
+    row = _BY_ID.first(connection, endpoint=endpoint, order_id=order_id)
+    return None if row is None else row_of(row)
 
 
 def replacing(connection: Connection, certificate_sha256: str) -> OrderRow | None:
     """The order that claims to replace this certificate, of whatever account."""
     row = _REPLACING.first(connection, sha256=certificate_sha256)
-    return None if row is None else _row(row)
+    return None if row is None else row_of(row)
 
 
 def of_account(
@@ -97,28 +111,19 @@ def of_account(
         before=before if before is not None else _BEHIND_ALL,
         most=limit + 1,
     )
-    rows = tuple([_row(row) for row in found[:limit]])
+    rows = tuple([row_of(row) for row in found[:limit]])
     return OrderPage(rows, rows[-1].id if len(found) > limit else None)
 
 
 _BEHIND_ALL = "z"  # ids are hexadecimal
-_COLUMNS = tuple(column for column in ORDER.c if column.name != "pk")
-_NAMES = tuple(column.name for column in _COLUMNS)
+COLUMNS = tuple(ORDER.c[name] for name in OrderRow.__slots__)
 _BY_ID = Statement(
-    select(*_COLUMNS).where(
-        ORDER.c.id == bindparam("order_id"),
-        ORDER.c.account_id == bindparam("account_id"),
-        ORDER.c.endpoint == bindparam("endpoint"),
-    ),
-    ("endpoint", "account_id", "order_id"),
-)
-_ANY_BY_ID = Statement(
-    select(*_COLUMNS).where(ORDER.c.id == bindparam("order_id"), ORDER.c.endpoint == bindparam("endpoint")),
+    select(*COLUMNS).where(ORDER.c.id == bindparam("order_id"), ORDER.c.endpoint == bindparam("endpoint")),
     ("endpoint", "order_id"),
 )
-_REPLACING = Statement(select(*_COLUMNS).where(ORDER.c.replaces_sha256 == bindparam("sha256")), ("sha256",))
+_REPLACING = Statement(select(*COLUMNS).where(ORDER.c.replaces_sha256 == bindparam("sha256")), ("sha256",))
 _OF_ACCOUNT = Statement(
-    select(*_COLUMNS)
+    select(*COLUMNS)
     .where(
         ORDER.c.account_id == bindparam("account_id"),
         ORDER.c.endpoint == bindparam("endpoint"),
@@ -135,14 +140,3 @@ _RELEASE = Statement(
     ("row_id",),
     rank=INSERT_RANK - 1,
 )
-
-
-def _row(row: Any) -> OrderRow:
-    values = dict(zip(_NAMES, row, strict=True))
-    for name in ("identifiers", "authorizations"):
-        values[name] = texts(values[name])
-    for name in ("not_before", "not_after"):
-        values[name] = optional_time(values[name])
-    for name in ("created_at", "expires_at"):
-        values[name] = from_epoch_s(values[name])
-    return OrderRow(**values)

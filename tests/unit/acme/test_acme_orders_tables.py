@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.acme.tables import allowances, authorizations, orders
+from gateway.acme.tables import accounts, allowances, authorizations, orders, owned
+from gateway.acme.tables.accounts import AccountRow
 from gateway.acme.tables.authorizations import AuthorizationRow
 from gateway.acme.tables.orders import OrderRow
 from gateway.errors import Conflict
@@ -94,15 +95,35 @@ def test_authorization_is_read_back_as_it_was_written(rows: Store) -> None:
 @pytest.mark.parametrize("place", [("other", "account"), ("default", "other")])
 def test_object_of_another_account_or_endpoint_is_not_found(rows: Store, place: tuple[str, str]) -> None:
     """acme.md C69, E2"""
+    endpoint, owner = place
+    asking = AccountRow(owner, endpoint, "thumbprint", "{}", "valid", (), NOW)
     commit(
         rows,
+        lambda unit: accounts.insert(unit, asking),
         lambda unit: authorizations.insert(unit, authorization("one")),
         lambda unit: orders.insert(unit, order("order")),
     )
     assert read(rows, lambda one: authorizations.get(one, *place, "one")) is None
     assert read(rows, lambda one: authorizations.of_order(one, *place, ["one"])) == ()
-    assert read(rows, lambda one: orders.get(one, *place, "order")) is None
+    assert read(rows, lambda one: owned.with_authorization(one, *place, "one")) == (asking, None)
+    assert read(rows, lambda one: owned.with_order(one, *place, "order")) == (asking, None)
     assert read(rows, lambda one: orders.of_account(one, *place)).rows == ()
+
+
+def test_object_is_read_together_with_its_account(rows: Store) -> None:
+    """acme.md C69, E2"""
+    owner = AccountRow("account", "default", "thumbprint", "{}", "valid", ("mailto:a@b.test",), NOW)
+    commit(
+        rows,
+        lambda unit: accounts.insert(unit, owner),
+        lambda unit: authorizations.insert(unit, authorization("one")),
+        lambda unit: orders.insert(unit, order("order")),
+    )
+    place = ("default", "account")
+    found = read(rows, lambda one: owned.with_authorization(one, *place, "one"))
+    assert found == (owner, authorization("one"))
+    assert read(rows, lambda one: owned.with_order(one, *place, "order")) == (owner, order("order"))
+    assert read(rows, lambda one: owned.with_order(one, "default", "nobody", "order")) == (None, None)
 
 
 def test_change_to_a_row_that_has_moved_on_is_a_conflict(rows: Store) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.acme.tables import accounts, authorizations, orders
+from gateway.acme.tables import accounts, authorizations, orders, owned
 from gateway.store.engine import open_engine
 from gateway.store.migrate import migrate
 from gateway.store.statement import Column, Statement, driver_of
 
 HERE: Mapping[str, Column] = {"endpoint": "default", "account_id": "a"}
+OBJECT: Mapping[str, Column] = {**HERE, "object_id": "i"}
 BY_NAME: Mapping[str, Column] = {**HERE, "name_is": "a.test", "wildcard_is": 0, "after_s": 1}
 NAMED = "acme_authorization_usable: account_id name expires_at"
 # What each statement is to use: an index, and the columns of it that narrow the search.
@@ -34,7 +35,11 @@ PLANS: Mapping[str, tuple[Statement, Mapping[str, Column], str]] = {
         {**HERE, "key_0": "i", "key_1": "j"},
         "acme_authorization_id_key: id",
     ),
-    "order-by-id": (orders._BY_ID, {**HERE, "order_id": "i"}, "acme_order_: id"),
+    "order-by-id": (orders._BY_ID, {"endpoint": "default", "order_id": "i"}, "acme_order_id_key: id"),
+    "account-with-an-order": (owned._WITH_ORDER, OBJECT, "acme_account_id_key: id"),
+    "order-with-its-account": (owned._WITH_ORDER, OBJECT, "acme_order_: id"),
+    "account-with-an-authorization": (owned._WITH_AUTHORIZATION, OBJECT, "acme_account_id_key: id"),
+    "authorization-with-its-account": (owned._WITH_AUTHORIZATION, OBJECT, "acme_authorization_id_key: id"),
     "orders-of-an-account": (
         orders._OF_ACCOUNT,
         {**HERE, "before": "z", "most": 51},
