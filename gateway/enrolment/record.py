@@ -11,7 +11,13 @@ from typing import Any
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
 from gateway.model.decision import Allow, Decision
 from gateway.model.enrolment import BadMessage, EnrolmentRequest
-from gateway.model.evidence import ACME_ACCOUNT, Evidence, PresentedAccount, PresentedPassword, RemoteInfo
+from gateway.model.evidence import (
+    Evidence,
+    PresentedAccount,
+    PresentedMac,
+    PresentedPassword,
+    RemoteInfo,
+)
 from gateway.model.ids import RequestId, new_id, reason_id
 from gateway.model.keys import ClientKey
 from gateway.model.outcome import State
@@ -27,7 +33,8 @@ MAX_USER_AGENT = 200
 MAX_NAMES = 1000  # as many as a policy can allow
 MAX_UNVERIFIED_NAMES = 20
 MAX_UNVERIFIED_CSR = 2048
-BOUND_TO = "external_accounts"  # in a request's decision
+BEHIND = "stored_credentials"  # in a request's decision
+_BEHIND_BEFORE = "external_accounts"  # what it was called while no other credentials were in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +67,16 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
         fields["answers_until"] = judged.now + timedelta(seconds=request.correlation.grace_s)
     if request.transaction_id:
         fields["transaction_id"] = request.transaction_id[:MAX_TEXT]
+    if request.correlation.content_sha256:
+        fields["content_sha256"] = request.correlation.content_sha256
+    if request.confirm_within_s is not None:
+        fields["confirm_within_s"] = request.confirm_within_s
     if request.renews_der is not None:
         fields["renews_sha256"] = hashlib.sha256(request.renews_der).hexdigest()
     if decision is not None:
         fields["policy"] = decision.policy
         fields["bundle_sha256"] = decision.bundle_sha256
-        fields["decision"] = {**decision_json(decision, judged.evidence), **_bound_to(judged.evidence)}
+        fields["decision"] = {**decision_json(decision, judged.evidence), **_behind(judged.evidence)}
         if isinstance(decision, Allow):
             fields["backend"] = decision.route.backend
             fields["profile"] = decision.route.profile
@@ -86,15 +97,16 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
     )
 
 
-def _bound_to(evidence: Evidence) -> dict[str, object]:
-    """The external accounts behind a request: they must still be good when a wait for approval ends."""
-    found = [one.credential_id for one in evidence.credentials if one.kind == ACME_ACCOUNT]
-    return {BOUND_TO: [credential_id for credential_id in found if credential_id]} if any(found) else {}
+def _behind(evidence: Evidence) -> dict[str, object]:
+    """The stored credentials behind a request: none may be revoked before a wait for approval ends."""
+    found = [one.credential_id for one in evidence.credentials if one.credential_id is not None]
+    return {BEHIND: found} if found else {}
 
 
-def bound_to(row: RequestRow) -> tuple[str, ...]:
-    """Credential ids of the external accounts behind a stored request."""
-    found = (row.decision or {}).get(BOUND_TO)
+def credentials_behind(row: RequestRow) -> tuple[str, ...]:
+    """Ids of the stored credentials behind a stored request."""
+    decision = row.decision or {}
+    found = decision.get(BEHIND, decision.get(_BEHIND_BEFORE))
     return tuple(str(one) for one in found) if isinstance(found, list) else ()
 
 
@@ -245,4 +257,6 @@ def claimed_label(request: EnrolmentRequest) -> str:
             return f"unverified:{given.user[:100]}"
         if isinstance(given, PresentedAccount):
             return given.label[:MAX_TEXT]  # its signature was verified, only its credential failed
+        if isinstance(given, PresentedMac):
+            return given.name[:MAX_TEXT]  # likewise
     return "anonymous"

@@ -19,7 +19,7 @@ from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.calls import CALL_TIMEOUT_S, call
 from gateway.enrolment.closing import COMPROMISED_KEY, SETTLE_JOB, Closing, Work
 from gateway.enrolment.plan_json import asked_dates_from_json, plan_from_json, plan_to_json
-from gateway.enrolment.waited import account_reasons, date_reasons, shifted
+from gateway.enrolment.waited import date_reasons, shifted, stored_reasons
 from gateway.errors import BackendInDoubt, BackendUnavailable, RetryLater
 from gateway.model.enrolment import CertificatePlan
 from gateway.model.ids import EndpointName, ProtocolName
@@ -107,8 +107,8 @@ class Settlement:
         def found(connection: Connection) -> tuple[Reason, ...]:
             if row.spki_sha256 is not None and certificates.key_compromised(connection, row.spki_sha256):
                 return (COMPROMISED_KEY,)
-            accounts = [credentials.get(connection, one) for one in record.bound_to(row)]
-            return account_reasons(accounts, self._clock.now())
+            behind = [credentials.get(connection, one) for one in record.credentials_behind(row)]
+            return stored_reasons(behind, self._clock.now())
 
         reasons = await self._store.reader.read(found)
         recheck = self._rechecks.get(ProtocolName(row.protocol))

@@ -12,35 +12,42 @@ from datetime import datetime, timedelta
 
 from gateway.enrolment.plan_json import NOT_AFTER, NOT_BEFORE, AskedDates
 from gateway.model.enrolment import CertificatePlan
+from gateway.model.evidence import ACME_EAB
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.store.credentials import CredentialRow
 
 LEAST_LIFE = timedelta(minutes=1)  # of a certificate whose end the client named
 _ACCOUNT_RULE = "external-account"
-_WITHDRAWN = Reason(
-    ReasonCode.AUTH_ACCOUNT,
-    "the external account behind this request was revoked while it waited",
-    "credential",
-    rule=_ACCOUNT_RULE,
-)
+_STORED_RULE = "stored-credential"
 
 
-def account_reasons(accounts: Iterable[CredentialRow | None], now: datetime) -> tuple[Reason, ...]:
-    """Why the external accounts behind a request stand behind it no longer; None is one that is gone.
+def stored_reasons(found: Iterable[CredentialRow | None], now: datetime) -> tuple[Reason, ...]:
+    """Why the stored credentials behind a request stand behind it no longer; None is one that is gone.
 
-    What was not sent to a CA before the account's end is never sent: whoever approves later does so in vain.
+    What was not sent to a CA before a credential was revoked is never sent: whoever approves later does so in
+    vain. That one expired or was used up meanwhile is no matter: it says until when, and how often, a request
+    may begin, and a challenge of one hour would else always be too short for an approval of one day. An
+    external account is the exception, since its end is the end of the accounts that are bound to it.
     """
-    for account in accounts:
-        if account is None or account.revoked_at is not None:
-            return (_WITHDRAWN,)
-        if account.expires_at is not None and account.expires_at <= now:
+    for row in found:
+        if row is None or row.revoked_at is not None:
+            return (_withdrawn(row),)
+        if row.kind == ACME_EAB and row.expires_at is not None and row.expires_at <= now:
             text = (
-                f"the external account {account.name!r} behind this request expired at "
-                f"{account.expires_at:%Y-%m-%d %H:%M}Z, while it waited; ask for a new one and open a new "
+                f"the external account {row.name!r} behind this request expired at "
+                f"{row.expires_at:%Y-%m-%d %H:%M}Z, while it waited; ask for a new one and open a new "
                 "account"
             )
             return (Reason(ReasonCode.AUTH_ACCOUNT, text, "credential", rule=_ACCOUNT_RULE),)
     return ()
+
+
+def _withdrawn(row: CredentialRow | None) -> Reason:
+    if row is not None and row.kind == ACME_EAB:
+        text = "the external account behind this request was revoked while it waited"
+        return Reason(ReasonCode.AUTH_ACCOUNT, text, "credential", rule=_ACCOUNT_RULE)
+    text = "the credential behind this request was revoked while it waited; ask again with a new one"
+    return Reason(ReasonCode.AUTH_FAILED, text, "credential", rule=_STORED_RULE)
 
 
 def shifted(
