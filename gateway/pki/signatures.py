@@ -56,7 +56,7 @@ _ALGORITHMS: dict[str, tuple[KeyType, str | None]] = {
     "2.16.840.1.101.3.4.3.18": (KeyType.ML_DSA_65, None),
     "2.16.840.1.101.3.4.3.19": (KeyType.ML_DSA_87, None),
 }
-_BROKEN_HASHES = frozenset({"md2", "md5", "sha1"})
+BROKEN_HASHES = frozenset({"md2", "md5", "sha1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def verify_signature(
             code=ReasonCode.CSR_SIGNATURE,
             path="signature",
         )
-    if algorithm.hash in _BROKEN_HASHES:
+    if algorithm.hash in BROKEN_HASHES:
         raise MalformedMessage(
             f"the signature uses {algorithm.hash.upper()}, which is broken; sign with SHA-256 or better",
             code=ReasonCode.KEY_SIGNATURE_HASH,
