@@ -191,7 +191,11 @@ class BackendContext:
 
 
 class BackendPlugin(Protocol):
-    """What the entry point names: a class with these attributes."""
+    """What the entry point names: a class with these attributes.
+
+    An options model may have a property ``known_profiles: frozenset[str]``: all profiles that there are. Then
+    policies and endpoints that name another one are refused when they are loaded.
+    """
 
     type_name: ClassVar[str]
     options_model: ClassVar[type[BaseModel]]

@@ -81,3 +81,8 @@ class EmbeddedOptions(BaseModel):
     @property
     def default_issuing_name(self) -> str:
         return self.default_issuing or self.issuing[0].name
+
+    @property
+    def known_profiles(self) -> frozenset[str]:
+        """``BackendPlugin``: each issuing CA signs the orders of the profile that has its name."""
+        return frozenset(ca.name for ca in self.issuing)

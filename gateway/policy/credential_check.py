@@ -6,12 +6,9 @@ from collections.abc import Sequence
 
 from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import (
-    CHALLENGE_DYNAMIC,
-    CHALLENGE_STATIC,
     MTLS,
     RENEWAL_CERT,
     SIGNATURE,
-    CredentialKind,
     Evidence,
     Linking,
     VerifiedCredential,
@@ -41,28 +38,15 @@ def credential_reasons(
         kinds.add(RENEWAL_CERT)
     unmet = [wanted for wanted in rule.alternatives if wanted.isdisjoint(kinds)]
     if unmet and (rule.require is Require.ALL or len(unmet) == len(rule.alternatives)):
-        return [_unmet_reason(policy, unmet, kinds)]
+        joined = " and " if rule.require is Require.ALL else " or "
+        missing = joined.join(sorted(" or ".join(sorted(wanted)) for wanted in unmet))
+        text = f"a verified credential is missing: {missing}"
+        return [_reason(policy, ReasonCode.AUTH_MISSING, text, "presented")]
     found = [] if _asserted_by_ra(request.linking, evidence) else _linking_reasons(policy, request.linking)
     if rule.renewal is not None and RENEWAL_CERT in kinds and not is_renewed_by_itself(request, evidence):
         text = "the certificate that authenticates is not the one that is to be renewed"
         found.append(_reason(policy, ReasonCode.RENEWAL_NOT_OURS, text, "renews"))
-    return found + _ra_reasons(policy, evidence)
-
-
-def _unmet_reason(
-    policy: AdmissionPolicy, unmet: list[frozenset[CredentialKind]], kinds: set[CredentialKind]
-) -> Reason:
-    if CHALLENGE_STATIC in kinds and unmet == [frozenset({CHALLENGE_DYNAMIC})]:
-        text = "a static challenge is not accepted here; ask for a one-time challenge"
-        return _reason(policy, ReasonCode.AUTH_KIND, text, "presented", "challenge")
-    if CHALLENGE_DYNAMIC in kinds and unmet == [frozenset({CHALLENGE_STATIC})]:
-        text = "a one-time challenge is not accepted here; use the static challenge of this endpoint"
-        return _reason(policy, ReasonCode.AUTH_KIND, text, "presented", "challenge")
-    joined = " and " if policy.authenticate.require is Require.ALL else " or "
-    wanted = joined.join(sorted(" or ".join(sorted(one)) for one in unmet))
-    return _reason(
-        policy, ReasonCode.AUTH_MISSING, f"a verified credential is missing: {wanted}", "presented"
-    )
+    return found
 
 
 def profile_reasons(policy: CompiledPolicy, request: EnrolmentRequest, evidence: Evidence) -> list[Reason]:
@@ -78,31 +62,6 @@ def profile_reasons(policy: CompiledPolicy, request: EnrolmentRequest, evidence:
             text = f"the profile {shown(request.profile)} is beyond this credential; it may ask for {allowed}"
         found.append(_reason(policy, ReasonCode.PROFILE_UNKNOWN, text, "profile"))
     return found
-
-
-def _ra_reasons(policy: AdmissionPolicy, evidence: Evidence) -> list[Reason]:
-    """A certificate without any extended key usage is good for every purpose, but makes nobody an RA."""
-    rule = policy.authenticate.signature
-    if rule is None or not rule.ra or not rule.extended_key_usage:
-        return []
-    return [
-        _reason(
-            policy,
-            ReasonCode.AUTH_CERTIFICATE_USAGE,
-            "the certificate that signed names no extended key usage by which it is a registration "
-            "authority's; use one that does",
-            "presented",
-            "signature",
-        )
-        for credential in evidence.credentials
-        if credential.ra
-        and (
-            credential.certificate_der is None
-            or rule.extended_key_usage.isdisjoint(
-                parse_certificate(credential.certificate_der).extended_key_usage
-            )
-        )
-    ]
 
 
 def _asserted_by_ra(linking: Linking, evidence: Evidence) -> bool:

@@ -1,0 +1,51 @@
+"""A bundle in the making: documents as they were read, what was made of them, and what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.policy.document import AnyDocument, Compat, Endpoint
+from gateway.policy.registry import Registry
+from gateway.policy.rules import (
+    AdmissionPolicy,
+    CompiledBackend,
+    CompiledCompat,
+    CompiledEndpoint,
+    CompiledTrustStore,
+)
+from gateway.policy.sources import FileReader, PolicySource
+from gateway.policy.yaml_marks import ComplaintList, Document
+
+
+@dataclass(frozen=True, slots=True)
+class ReadDocument:
+    """A document of a known kind, as a model and as it was written."""
+
+    model: AnyDocument
+    document: Document
+    source: PolicySource
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What must be unique: the name of an endpoint or of habits within their protocol, any other name
+        within its kind."""
+        protocol = self.model.protocol if isinstance(self.model, Endpoint | Compat) else ""
+        return self.model.kind, protocol, self.model.metadata.name
+
+
+@dataclass(slots=True)
+class BundleDraft:
+    registry: Registry
+    read_file: FileReader
+    found: ComplaintList = field(default_factory=ComplaintList)
+    read: list[ReadDocument] = field(default_factory=list)
+    endpoints: dict[tuple[str, str], CompiledEndpoint] = field(default_factory=dict)
+    backends: dict[str, CompiledBackend] = field(default_factory=dict)
+    trust_stores: dict[str, CompiledTrustStore] = field(default_factory=dict)
+    policies: list[AdmissionPolicy] = field(default_factory=list)
+    compatibility: list[CompiledCompat] = field(default_factory=list)
+    declared: set[tuple[str, str, str]] = field(default_factory=set)
+    unreadable: bool = False
+
+    def names(self, kind: str, protocol: str = "") -> list[str]:
+        return [name for one, of, name in sorted(self.declared) if one == kind and of == protocol]
