@@ -19,7 +19,12 @@ from gateway.pki.extensions import read_extensions
 from gateway.pki.keys import LoadedKey, read_key
 from gateway.pki.names import decode_general_names, decode_name, read_general_names
 from gateway.pki.oids import read_oid
-from gateway.pki.signatures import SignatureAlgorithm, read_signature_algorithm, verify_signature
+from gateway.pki.signatures import (
+    BROKEN_HASHES,
+    SignatureAlgorithm,
+    read_signature_algorithm,
+    verify_signature,
+)
 
 _ATTRIBUTES = 0xA0  # attributes [0] IMPLICIT (RFC 2986 section 4.1)
 
@@ -105,11 +110,11 @@ def parse_csr(csr_der: bytes) -> ParsedCsr:
     )
 
 
-def verify_possession(parsed: ParsedCsr) -> ClientKey:
+def verify_possession(parsed: ParsedCsr, *, refused_hashes: frozenset[str] = BROKEN_HASHES) -> ClientKey:
     """Verify the CSR's signature with its own key over the received bytes (RFC 2986 section 4.2).
 
-    Raises MalformedMessage: ``csr.signature``, ``key.signature-hash`` for MD5 and SHA-1, ``key.type`` for a
-    key that cannot sign or that we do not know.
+    Raises MalformedMessage: ``csr.signature``, ``key.signature-hash`` for the refused hashes (MD2, MD5 and
+    SHA-1 unless said otherwise), ``key.type`` for a key that cannot sign or that we do not know.
     """
     if parsed.loaded_key is None:
         raise MalformedMessage(
@@ -118,7 +123,12 @@ def verify_possession(parsed: ParsedCsr) -> ClientKey:
             path="key",
         )
     verify_signature(
-        parsed.signature_algorithm, parsed.loaded_key, parsed.public_key, parsed.signature, parsed.signed_der
+        parsed.signature_algorithm,
+        parsed.loaded_key,
+        parsed.public_key,
+        parsed.signature,
+        parsed.signed_der,
+        refused_hashes=refused_hashes,
     )
     return ClientKey(parsed.public_key, Pop.SIGNATURE, parsed.signature_hash)
 

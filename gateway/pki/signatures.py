@@ -31,6 +31,8 @@ _HASH_OIDS = {
     "2.16.840.1.101.3.4.2.3": "sha512",
 }
 _HASHES: dict[str, type[hashes.HashAlgorithm]] = {
+    "md5": hashes.MD5,  # it and SHA-1 only where the caller does not refuse them
+    "sha1": hashes.SHA1,
     "sha224": hashes.SHA224,
     "sha256": hashes.SHA256,
     "sha384": hashes.SHA384,
@@ -144,11 +146,18 @@ def _read_small_integer(source: bytes, start: int, end: int) -> int:
 
 
 def verify_signature(
-    algorithm: SignatureAlgorithm, key: LoadedKey, described: PublicKey, signature: bytes, signed: bytes
+    algorithm: SignatureAlgorithm,
+    key: LoadedKey,
+    described: PublicKey,
+    signature: bytes,
+    signed: bytes,
+    *,
+    refused_hashes: frozenset[str] = BROKEN_HASHES,
 ) -> None:
     """Verify a signature over ``signed``.
 
-    Raises MalformedMessage: ``key.signature-hash`` for MD2, MD5 and SHA-1, ``csr.signature`` otherwise.
+    Raises MalformedMessage: ``key.signature-hash`` for the refused hashes (MD2, MD5 and SHA-1 unless said
+    otherwise), ``csr.signature`` for all else.
     """
     if algorithm.key_type is not described.type:
         known = algorithm.key_type is not KeyType.OTHER
@@ -158,7 +167,7 @@ def verify_signature(
             code=ReasonCode.CSR_SIGNATURE,
             path="signature",
         )
-    if algorithm.hash in BROKEN_HASHES:
+    if algorithm.hash in refused_hashes:
         raise MalformedMessage(
             f"the signature uses {algorithm.hash.upper()}, which is broken; sign with SHA-256 or better",
             code=ReasonCode.KEY_SIGNATURE_HASH,
@@ -182,6 +191,8 @@ def _verify(algorithm: SignatureAlgorithm, key: LoadedKey, signature: bytes, sig
             raise InvalidSignature("no hash")
         key.verify(signature, signed)
         return
+    if algorithm.hash not in _HASHES:
+        raise UnsupportedAlgorithm(algorithm.hash)
     hashed = _HASHES[algorithm.hash]()
     if isinstance(key, EllipticCurvePublicKey):
         key.verify(signature, signed, ECDSA(hashed))
