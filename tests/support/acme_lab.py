@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,23 +119,28 @@ class Lab:
         assert kept is not None
         text = kept["bundle.yaml"]
         assert old in text
-        self.gateway.policies = {"bundle.yaml": text.replace(old, new, 1)}
+        with self._policies({"bundle.yaml": text.replace(old, new, 1)}):
+            yield
+
+    @contextlib.contextmanager
+    def cross_certified(self, *path: x509.Certificate) -> Iterator[None]:
+        """Run with a cross-certificate and its issuers up to the other root; restarts before and after."""
+        pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in path)
+        (self.gateway.data / "cross.pem").write_bytes(pem)
+        assert self.gateway.policies is not None
+        with self._policies(policies.cross_certified(self.gateway.policies, "file:cross.pem")):
+            yield
+
+    @contextlib.contextmanager
+    def _policies(self, bundle: Mapping[str, str]) -> Iterator[None]:
+        kept = self.gateway.policies
+        self.gateway.policies = bundle
         try:
             self.restart()
             yield
         finally:
             self.gateway.policies = kept
             self.restart()
-
-    @contextlib.contextmanager
-    def cross_certified(self, *path: x509.Certificate) -> Iterator[None]:
-        """Run with a cross-certificate and its issuers up to the other root."""
-        pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in path)
-        (self.gateway.data / "cross.pem").write_bytes(pem)
-        plain = '"type": "embedded"'
-        options = json.dumps({"cross_certificates": ["file:cross.pem"]})
-        with self.other_policies(plain, f'{plain}, "options": {options}'):
-            yield
 
     def counts(self) -> dict[str, int]:
         """Rows of what ACME stores, but for the audit's and the refused requests'."""

@@ -23,6 +23,15 @@ def bundle(*documents: Document) -> Mapping[str, str]:
     return {"bundle.yaml": "".join(f"---\n{json.dumps(one, indent=1)}\n" for one in everything)}
 
 
+def cross_certified(bundle: Mapping[str, str], *references: str) -> Mapping[str, str]:
+    """The same bundle with cross-certificates of the embedded CA in these files."""
+    plain = '"type": "embedded"'
+    text = bundle["bundle.yaml"]
+    assert plain in text
+    options = json.dumps({"cross_certificates": references})
+    return {**bundle, "bundle.yaml": text.replace(plain, f'{plain}, "options": {options}', 1)}
+
+
 def document(kind: str, name: str, **parts: Any) -> Document:
     return {"apiVersion": "pkigate/v1", "kind": kind, "metadata": {"name": name}, **parts}
 
