@@ -217,11 +217,12 @@ def derive(server_key: bytes, label: str) -> bytes:
     return HKDF(SHA256(), DERIVED_KEY_BYTES, salt=None, info=b"pkigate " + label.encode()).derive(server_key)
 
 
-def resolve_secret(reference: str, base: Path) -> bytes:
+def resolve_secret(reference: str, base: Path, *, others_may_read: bool = False) -> bytes:
     """Read what a secret reference names: ``file:PATH``, ``env:NAME`` or ``cred:NAME``.
 
     ``cred:`` is a systemd credential (``$CREDENTIALS_DIRECTORY``). A relative path counts from ``base``. One
-    line end at the end is cut off. Raises SecretUnavailable.
+    line end at the end is cut off. ``others_may_read`` is for what is named like a secret but is none, a
+    certificate. Raises SecretUnavailable.
     """
     scheme, _, name = reference.partition(":")
     if scheme == "env" and name:
@@ -230,7 +231,8 @@ def resolve_secret(reference: str, base: Path) -> bytes:
             raise SecretUnavailable(f"{reference}: the environment has no variable {name}")
         return _filled(reference, value.encode())
     if scheme == "file" and name:
-        return _filled(reference, _one_line(_read_private(base / name)))
+        content = _read_private(base / name, others_may_read=others_may_read)
+        return _filled(reference, _one_line(content))
     if scheme == "cred" and name:
         directory = os.environ.get("CREDENTIALS_DIRECTORY")
         if directory is None:

@@ -49,8 +49,8 @@ class IdentityFiles(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     certificate: _Reference = Field(
-        description="`file:PATH`, `env:NAME` or `cred:NAME` of the certificate in PEM, its issuers behind it. "
-        "Relative paths count from the data directory."
+        description="`file:PATH`, `env:NAME` or `cred:NAME` of the certificate in PEM, its issuers behind "
+        "it. Relative paths count from the data directory."
     )
     key: _Reference = Field(description="Its private key in PEM, readable by the gateway's user only.")
     passphrase: _Reference | None = Field(default=None, description="Opens the key.")

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ca_backend.api import BackendPlugin
 from gateway.errors import ConfigurationError
-from gateway.frontend import FrontEnd
+from gateway.frontend import FrontEnd, IdentityKind
 from gateway.policy.load import Registry
 
 FRONTENDS = "pkigate.frontends"
@@ -21,6 +21,11 @@ class Plugins:
 
     frontends: Mapping[str, FrontEnd]
     backends: Mapping[str, BackendPlugin]
+
+    def identity_kinds(self) -> dict[str, IdentityKind]:
+        """By protocol, of the front ends that need identities of their own for messages."""
+        found = {name: getattr(plugin, "message_identity", None) for name, plugin in self.frontends.items()}
+        return {name: kind for name, kind in found.items() if kind is not None}
 
     def registry(self, *, lab: bool) -> Registry:
         """What the policy loader must know of them."""

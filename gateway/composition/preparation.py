@@ -19,6 +19,7 @@ from ca_backend.api import CanSignCrl
 from gateway.clock import Clock, SystemClock
 from gateway.composition.addresses import Addresses
 from gateway.composition.demo import DemoCredentials
+from gateway.composition.message_identities import MessageIdentities
 from gateway.composition.parts import BackendOpener, root_pem_path, signing_backend
 from gateway.composition.policies import Policies, PolicyFiles, activation
 from gateway.composition.tls_identity import TlsIdentity
@@ -26,6 +27,7 @@ from gateway.config import Config
 from gateway.datadir import DataDirectory
 from gateway.durable_file import write_durably
 from gateway.enrolment.backends import BackendSet
+from gateway.enrolment.bundle import ActiveBundle
 from gateway.errors import ConfigurationError, GatewayError
 from gateway.pki.certificate import parse_certificate
 from gateway.plugins import Plugins
@@ -113,18 +115,27 @@ def _prepare(
         demo = DemoCredentials(store, data.server_key(), clock)
         demo.settle_est(wanted=wanted and with_est)
         demo.settle_acme(wanted=wanted and with_acme)
-        asyncio.run(_certificates(config, data, backends, store, clock))
+        identities = MessageIdentities(
+            plugins.identity_kinds(), ActiveBundle(bundle), backends, store, clock, data
+        )
+        asyncio.run(_certificates(config, data, backends, store, clock, identities))
     PolicyFiles(config, data, plugins).activate(policies)
     issuing, crl = _publish(data, backends, addresses)
     return Prepared(issuing, crl, wanted and with_est, with_acme, wanted and with_acme)
 
 
 async def _certificates(
-    config: Config, data: DataDirectory, backends: BackendSet, store: Store, clock: Clock
+    config: Config,
+    data: DataDirectory,
+    backends: BackendSet,
+    store: Store,
+    clock: Clock,
+    identities: MessageIdentities,
 ) -> None:
     identity = TlsIdentity(config, data)
     if any(listener.tls == "auto" for listener in config.listeners) and identity.due(clock):
         await identity.issue(signing_backend(backends), backends, store, clock)
+    await identities.prepare()
     await backends.aclose()
 
 

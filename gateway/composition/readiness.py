@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ca_backend.api import CanHealth
 from gateway.composition.background import Background
@@ -20,14 +20,22 @@ class Readiness:
     """Asks the parts of one worker. Only a lost database is "down": no CA serves all endpoints."""
 
     def __init__(
-        self, store: Store, bundle: ActiveBundle, backends: BackendSet, background: Background, queue: int
+        self,
+        store: Store,
+        bundle: ActiveBundle,
+        backends: BackendSet,
+        background: Background,
+        queue: int,
+        identities: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        """``queue`` is the most units that may wait for the database."""
+        """``queue`` is the most units that may wait for the database; ``identities`` gives the states of
+        message identities by their name."""
         self._store = store
         self._bundle = bundle
         self._backends = backends
         self._background = background
         self._queue = queue
+        self._identities = identities
 
     async def components(self) -> dict[str, str]:
         found = {"recorder": "ok", "policy": "ok", "background": "ok"}
@@ -40,6 +48,7 @@ class Readiness:
             found["background"] = "degraded: " + "; ".join(
                 f"{name}: {words}" for name, words in sorted(failing.items())
             )
+        found.update(self._identities())
         names = sorted(self._bundle.current.backends)
         found["database"], *states = await asyncio.gather(
             self._database(), *(self._backend(name) for name in names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from ca_backend.api import CaBackend
@@ -24,12 +24,19 @@ FOLLOW_S = 1.0
 CLOSE_AFTER_S = 120.0  # longer than any call to a CA takes
 
 
+Take = Callable[[], None]
+# Checks a bundle with its backends; gives what to do in the moment when they are taken. Raises
+# ConfigurationError.
+Check = Callable[[Bundle, BackendSet], Awaitable[Take]]
+
+
 class PolicyReload:
     """Holds the policies of this worker; ``bundle`` and ``backends`` change together between two requests."""
 
     def __init__(
         self, files: PolicyFiles, opener: BackendOpener, store: Store, clock: Clock, at_start: Policies
     ):
+        """``check`` may be set to what must agree with other policies before they are taken."""
         self._files = files
         self._opener = opener
         self._store = store
@@ -39,6 +46,7 @@ class PolicyReload:
         self.bundle = ActiveBundle(self._policies.bundle)
         self.backends: BackendSet = opener.open(self._policies.bundle)
         self._opened: dict[str, CompiledBackend] = dict(self._policies.bundle.backends)
+        self.check: Check = _agree
         self._asked = asyncio.Event()
         self._unrecorded: Bundle | None = None
         self._replaced: list[tuple[float, CaBackend]] = []  # when to close it
@@ -71,13 +79,14 @@ class PolicyReload:
         try:
             policies = await asyncio.to_thread(self._read_and_initialise)
             await self._open_changed(policies.bundle, opened)
+            take = await self.check(policies.bundle, self.backends.with_opened(opened))
             # Only what could be opened is activated: a worker that is started next must be able to open it.
             if await asyncio.to_thread(self._files.activate, policies):
                 self._unrecorded = policies.bundle
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the old policies go on deciding
             await self._failed(error, opened)
         else:
-            self._swap(policies, opened)
+            self._swap(policies, opened, take)
 
     async def _follow(self) -> None:
         """Take what another worker of this gateway has activated."""
@@ -88,10 +97,11 @@ class PolicyReload:
             if policies.kept == self._policies.kept:
                 return
             await self._open_changed(policies.bundle, opened)
+            take = await self.check(policies.bundle, self.backends.with_opened(opened))
         except Exception as error:  # noqa: BLE001 - as above; tried again when it changes again
             await self._failed(error, opened)
         else:
-            self._swap(policies, opened)
+            self._swap(policies, opened, take)
 
     def _read_and_initialise(self) -> Policies:
         with self._files.alone():
@@ -105,7 +115,7 @@ class PolicyReload:
             if self._opened.get(name) != compiled:
                 opened[name] = await asyncio.to_thread(self._opener.open_one, compiled)
 
-    def _swap(self, policies: Policies, opened: dict[str, CaBackend]) -> None:
+    def _swap(self, policies: Policies, opened: dict[str, CaBackend], take: Take) -> None:
         """Without a pause in between, so that no request sees new rules with an old CA."""
         for name, backend in opened.items():
             if name in self.backends:
@@ -115,6 +125,7 @@ class PolicyReload:
             self._opened[name] = policies.bundle.backends[name]
         self._policies = policies
         self.bundle.activate(policies.bundle)
+        take()
         LOG.info("policy.reloaded %s", policies.bundle.sha256)
 
     async def _close_replaced(self, now: float) -> None:
@@ -140,3 +151,7 @@ class PolicyReload:
             LOG.warning("policy.unrecorded %s: %s; tried again", bundle.sha256, error.detail or error)
         else:
             self._unrecorded = None
+
+
+async def _agree(_bundle: Bundle, _backends: BackendSet) -> Take:
+    return lambda: None

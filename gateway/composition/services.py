@@ -7,17 +7,18 @@ from typing import Any, TypeVar
 
 from gateway.clock import Clock
 from gateway.datadir import derive
-from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import ActiveBundle
 from gateway.enrolment.service import EnrolmentService
-from gateway.errors import BackendUnavailable
 from gateway.frontend import (
     BaseUrls,
+    CaInformation,
     Certificates,
+    Compatibility,
     EndpointView,
     ExternalAccounts,
     JobQueue,
     OnceOnly,
+    SharedSecrets,
 )
 from gateway.model.ids import EndpointName, ProtocolName
 from gateway.outbound.network import Network
@@ -48,10 +49,11 @@ class GatewayServices:
         *,
         enrolments: EnrolmentService,
         bundle: ActiveBundle,
-        backends: BackendSet,
         store: Store,
         certificates: Certificates,
+        ca_information: CaInformation,
         external_accounts: ExternalAccounts,
+        shared_secrets: SharedSecrets,
         jobs: JobQueue,
         once_only: OnceOnly,
         base_urls: BaseUrls,
@@ -61,9 +63,10 @@ class GatewayServices:
         worker: str,
     ) -> None:
         self.enrolments = enrolments
-        self.ca_information = self
+        self.ca_information = ca_information
         self.certificates = certificates
         self.external_accounts = external_accounts
+        self.shared_secrets = shared_secrets
         self.records = StoreRecords(store)
         self.jobs = jobs
         self.once_only = once_only
@@ -72,7 +75,6 @@ class GatewayServices:
         self.clock = clock
         self.worker = worker
         self._bundle = bundle
-        self._backends = backends
         self._server_key = server_key
 
     def shared_key(self, purpose: str) -> bytes:
@@ -82,13 +84,6 @@ class GatewayServices:
         compiled = self._bundle.current.endpoints.get((protocol, name))
         return None if compiled is None else EndpointView(EndpointName(compiled.name), compiled.options)
 
-    async def ca_certificates(self, protocol: ProtocolName, endpoint: EndpointName) -> tuple[bytes, ...]:
-        """Issuing CA first, root last. Raises BackendUnavailable."""
-        compiled = self._bundle.current.endpoints.get((protocol, endpoint))
-        if compiled is None:
-            raise BackendUnavailable("this endpoint is gone")
-        return await self._backends.certificates(compiled.backend)
-
-    def alternate_chains(self, chain_der: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
-        """To other roots; whichever backend issued."""
-        return self._backends.alternate_chains(chain_der)
+    def compatibility(self, protocol: ProtocolName) -> tuple[Compatibility, ...]:
+        compiled = self._bundle.current.compatibility.get(protocol, ())
+        return tuple([Compatibility(one.name, one.settings) for one in compiled])

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from ca_backend.api import CaIssued, IssuanceOrder
 from gateway.clock import Clock
+from gateway.composition.own_certificate import BACKDATE, issue_own
 from gateway.config import Config, Listener, TlsFiles
 from gateway.datadir import DataDirectory, resolve_secret
 from gateway.durable_file import write_durably
 from gateway.enrolment.backends import BackendSet
-from gateway.enrolment.compare import differences
-from gateway.enrolment.record import certificate_record, event
 from gateway.errors import ConfigurationError, MalformedMessage, SecretUnavailable
 from gateway.http.listener import TlsCredentials
-from gateway.model.enrolment import CertificatePlan, Operation
-from gateway.model.ids import new_id
+from gateway.model.enrolment import CertificatePlan
 from gateway.model.names import CN_OID, AttributeTypeAndValue, DistinguishedName, GeneralName
-from gateway.model.outcome import State
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
 from gateway.pki.keyfile import KeyKind, create_key, load_signer, private_key_for_tls
 from gateway.pki.names import dns_name, ip_address_name
-from gateway.store import certificates
-from gateway.store.requests import RequestRow
 from gateway.store.store import Store
-from gateway.store.unit import Unit
 
 LIFETIME = timedelta(days=90)
-BACKDATE = timedelta(hours=1)
+PURPOSE = "tls"
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 
 
@@ -96,23 +89,11 @@ class TlsIdentity:
             key_usage=("digitalSignature",),
             extended_key_usage=(SERVER_AUTH,),
         )
-        order_id = new_id()
-        answer = await backends.get(backend).issue(IssuanceOrder(order_id, plan))
-        if not isinstance(answer, CaIssued):
-            raise ConfigurationError(
-                f"the CA {backend!r} gave no certificate for the gateway's listeners: {answer}"
-            )
-        issued = parse_certificate(answer.certificate_der)
-        beside = differences(plan, issued, answer.chain_der)
-        if beside:
-            raise ConfigurationError(
-                f"the CA {backend!r} gave another listener certificate than was asked for: "
-                f"{'; '.join(beside)}"
-            )
-        await store.recorder.commit(_record(_row(order_id, backend, issued, now), issued, answer.chain_der))
+        own = await issue_own(plan, PURPOSE, backends, backend, None, now)
+        await store.recorder.commit(own.unit)
         pem = b"".join(
             x509.load_der_x509_certificate(certificate_der).public_bytes(Encoding.PEM)
-            for certificate_der in (answer.certificate_der, *answer.chain_der[:-1])
+            for certificate_der in (own.issued.certificate_der, *own.chain_der[:-1])
         )
         await asyncio.to_thread(write_durably, self._certificate, pem, mode=0o644)
 
@@ -131,32 +112,6 @@ class TlsIdentity:
             except MalformedMessage:
                 names.append(dns_name(text))
         return tuple(names)
-
-
-def _row(order_id: str, backend: str, issued: ParsedCertificate, now: datetime) -> RequestRow:
-    """The request that nobody sent; only its certificate is kept."""
-    return RequestRow(
-        id=order_id,
-        state=State.ISSUED,
-        protocol="internal",
-        endpoint="tls",
-        operation=Operation.ENROLL,
-        received_at=now,
-        updated_at=now,
-        identity="system",
-        subject=str(issued.subject),
-        sans=tuple(str(name) for name in issued.sans),
-        backend=backend,
-    )
-
-
-def _record(row: RequestRow, issued: ParsedCertificate, chain_der: tuple[bytes, ...]) -> Unit:
-    unit = Unit()
-    issuer_key_sha256 = parse_certificate(chain_der[0]).spki_sha256
-    certificates.insert(unit, certificate_record(row, issued, chain_der, issuer_key_sha256), chain_der)
-    details = {"serial": f"{issued.serial:x}", "sha256": issued.sha256, "for": "listeners"}
-    unit.audit(event(row, "certificate.issue", **details))
-    return unit
 
 
 def _from_files(files: TlsFiles, base: Path) -> TlsCredentials:

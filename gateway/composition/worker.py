@@ -14,11 +14,14 @@ from datetime import timedelta
 
 from gateway.authn.authenticate import Authenticator
 from gateway.authn.external import ExternalAccounts
+from gateway.authn.shared_secrets import SharedSecrets
 from gateway.clock import SystemClock
 from gateway.composition.addresses import Addresses, network_settings
 from gateway.composition.background import Background
 from gateway.composition.base_urls import KnownBaseUrls
+from gateway.composition.ca_information import EndpointCas
 from gateway.composition.front_ends import MountedFrontEnds
+from gateway.composition.message_identities import FOLLOW_S, MessageIdentities
 from gateway.composition.parts import BackendOpener, signing_backend
 from gateway.composition.policies import Policies, PolicyFiles
 from gateway.composition.publishing import Publisher
@@ -56,6 +59,7 @@ RENEWAL_S = 3600
 FOLLOW_TLS_S = 5.0
 GAUGES_S = 1.0
 TLS_LEASE = "tls-identity"
+IDENTITIES_LEASE = "message-identities"
 HOUSE_LEASE = "front-ends' housekeeping"
 HOUSEKEEPING_S = 600
 LEASE = timedelta(minutes=1)
@@ -88,6 +92,11 @@ class Worker:
         files = PolicyFiles(config, data, plugins)
         self._policies = PolicyReload(files, opener, self._store, self._clock, policies)
         self._bundle, self._backends = self._policies.bundle, self._policies.backends
+        self._identities = MessageIdentities(
+            plugins.identity_kinds(), self._bundle, self._backends, self._store, self._clock, data
+        )
+        self._policies.check = self._identities.check
+        self._crls = CrlPublisher(self._store, self._backends, self._clock, time.monotonic)
         self._tls = TlsIdentity(config, data)
         self._instance = data.instance()
         self._job_retention = JobRetention(self._store)
@@ -129,6 +138,7 @@ class Worker:
         once = open_once(
             self._config.database_url, self._config.worker_count, self._data.path, clock=self._clock
         )
+        await self._identities.open()
         front_ends = MountedFrontEnds(self._plugins, self._services(enrolments, once), rechecks)
         await front_ends.start()  # before the jobs run, so that what it hastens is among the first
         self._start_background(enrolments, front_ends)
@@ -161,13 +171,21 @@ class Worker:
         self._background.forever("policies", self._policies.run)
         self._background.forever("gauges", self._gauges)
         self._background.every("housekeeping", HOUSEKEEPING_S, lambda: self._keep_house(front_ends))
+        self._background.every(
+            "message identities", FOLLOW_S, lambda: self._identities.follow(self._may_make_identities)
+        )
         if any(listener.tls == "auto" for listener in self._config.listeners):
             self._background.every("tls-renewal", RENEWAL_S, self._renew_tls)
             self._background.forever("tls-files", self._follow_tls)
 
     def _edge(self, specs: Sequence[ListenerSpec], front_ends: MountedFrontEnds) -> Edge:
         readiness = Readiness(
-            self._store, self._bundle, self._backends, self._background, self._config.limits.queue
+            self._store,
+            self._bundle,
+            self._backends,
+            self._background,
+            self._config.limits.queue,
+            self._identities.components,
         )
         return Edge(
             routes=self._routes(front_ends),
@@ -187,10 +205,11 @@ class Worker:
         return GatewayServices(
             enrolments=enrolments,
             bundle=self._bundle,
-            backends=self._backends,
             store=self._store,
             certificates=IssuedCertificates(self._store, self._clock),
+            ca_information=EndpointCas(self._bundle, self._backends, self._crls, self._identities),
             external_accounts=ExternalAccounts(self._store, server_key, self._clock, time.monotonic),
+            shared_secrets=SharedSecrets(self._store, server_key, time.monotonic),
             jobs=FrontEndJobs(self._store),
             once_only=once,
             base_urls=KnownBaseUrls(self._config, self._addresses),
@@ -201,8 +220,7 @@ class Worker:
         )
 
     def _routes(self, front_ends: MountedFrontEnds) -> tuple[PathRoute, ...]:
-        crls = CrlPublisher(self._store, self._backends, self._clock, time.monotonic)
-        published = Publisher(crls, self._clock).routes()
+        published = Publisher(self._crls, self._clock).routes()
         return (self._metrics.route(), *front_ends.routes(), *published)
 
     async def _keep_house(self, front_ends: MountedFrontEnds) -> None:
@@ -227,6 +245,11 @@ class Worker:
     @property
     def _owner(self) -> str:
         return f"{self._instance}:{os.getpid()}"
+
+    async def _may_make_identities(self) -> bool:
+        """One worker of all gateways on this database at a time; whoever were second would be refused."""
+        now = self._clock.now()
+        return await leases.acquire(self._store.recorder, IDENTITIES_LEASE, self._owner, now, now + LEASE)
 
     async def _renew_tls(self) -> None:
         """Renew the listeners' own certificate when it is due; one worker of one gateway does it."""

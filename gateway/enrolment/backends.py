@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from ca_backend.api import CaBackend, CanCrossChain, CanSignCrl
+from ca_backend.api import CaBackend, CanCrossChain, CanSignCrl, CertificateAuthority
 from gateway.enrolment.calls import call
 from gateway.errors import BackendInDoubt, BackendUnavailable
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
@@ -61,6 +61,10 @@ class BackendSet:
         self._issuers = {key: issuer for key, issuer in self._issuers.items() if key[0] != name}
         self._certificates.pop(name, None)
 
+    def with_opened(self, opened: Mapping[str, CaBackend]) -> BackendSet:
+        """A set with these in place of, or beside, the ones here, which stay as they are."""
+        return BackendSet({**self._backends, **opened})
+
     async def issuer(self, name: str, profile: str | None = None) -> Issuer:
         """The CA that signs orders of this profile, as far as it is known; read at first use.
 
@@ -84,6 +88,34 @@ class BackendSet:
         issuer = issuer_of(chain_der)
         self._issuers[name, profile] = issuer
         return issuer
+
+    def authority(self, name: str, ca: str | None = None) -> CertificateAuthority:
+        """The CA in this process that signs orders of the profile ``ca``; None: the backend's default.
+
+        Raises BackendUnavailable where the backend has none of this name, or signs elsewhere.
+        """
+        backend = self.get(name)
+        authorities = backend.authorities() if isinstance(backend, CanSignCrl) else ()
+        for authority in authorities:
+            if ca is None or authority.profile == ca:
+                return authority
+        raise BackendUnavailable(
+            "the CA behind this endpoint is not available",
+            detail=f"backend {name!r} has no CA {ca!r} in this process",
+        )
+
+    async def chain(self, name: str, ca: str | None = None) -> tuple[bytes, ...]:
+        """What clients of the CA ``ca`` need for path building: that CA first, root last.
+
+        Of a CA outside this process also what it had before. Raises BackendUnavailable.
+        """
+        backend = self.get(name)
+        if isinstance(backend, CanSignCrl):
+            above = [one.certificate_der for one in backend.authorities() if one.profile is None]
+            return tuple(dict.fromkeys((self.authority(name, ca).certificate_der, *above)))
+        if ca is None:
+            return await self.certificates(name)
+        return (await self.issuer(name, ca)).chain_der
 
     async def certificates(self, name: str) -> tuple[bytes, ...]:
         """Every known CA certificate of this backend, an issuing CA first.

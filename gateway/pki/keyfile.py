@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from gateway.errors import ConfigurationError, Conflict, MalformedMessage, SecretUnavailable
+from gateway.model.evidence import SecretBytes
 from gateway.model.keys import PublicKey
 from gateway.pki import der
 from gateway.pki.keys import public_key
@@ -135,14 +136,43 @@ def create_key(kind: KeyKind | str, path: Path, passphrase: bytes) -> FileSigner
 
     Raises Conflict if the file exists (a key is never overwritten), ConfigurationError for an unknown kind.
     """
-    try:
-        generate = _GENERATORS[KeyKind(kind)]
-    except ValueError as error:
-        kinds = ", ".join(KeyKind)
-        raise ConfigurationError(f"{kind!r} is no kind of key; one of {kinds} is") from error
-    private_key = generate()
+    private_key = _generator(kind)()
     _write_new(path, _encrypted_pem(private_key, passphrase))
     return FileSigner(private_key, str(path))
+
+
+def new_key(kind: KeyKind) -> SecretBytes:
+    """Make a key that is kept elsewhere than in a file: PKCS#8 as DER, to be sealed at once."""
+    return SecretBytes(_plain_der(_generator(kind)()))
+
+
+def signer_of(key: SecretBytes, origin: str) -> FileSigner:
+    """The key that ``new_key`` made, from where its integrity was protected. Raises SecretUnavailable.
+
+    RSA parameters are not checked again, which would take 57 ms: no other bytes open where they were sealed.
+    """
+    try:
+        loaded: Any = serialization.load_der_private_key(
+            key.reveal(), None, unsafe_skip_rsa_key_validation=True
+        )
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise SecretUnavailable(f"{origin}: holds no private key", detail=str(error)) from error
+    return FileSigner(_supported(loaded, origin), origin)
+
+
+def signer_from_pem(key_pem: bytes, passphrase: bytes | None, origin: str) -> FileSigner:
+    """A key that an administrator brings, encrypted or not. Raises SecretUnavailable."""
+    try:
+        loaded: Any = serialization.load_pem_private_key(key_pem, passphrase)
+    except TypeError as error:
+        wrong = "is encrypted; say which passphrase opens it" if passphrase is None else "is not encrypted"
+        raise SecretUnavailable(f"{origin}: the key {wrong}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise SecretUnavailable(
+            f"{origin}: cannot be read as a private key in PEM; it is damaged, or its passphrase is another",
+            detail=str(error),
+        ) from error
+    return FileSigner(_supported(loaded, origin), origin)
 
 
 def load_signer(path: Path, passphrase: bytes) -> FileSigner:
@@ -153,6 +183,14 @@ def load_signer(path: Path, passphrase: bytes) -> FileSigner:
 def private_key_for_tls(path: Path, passphrase: bytes) -> PrivateKey:
     """The key itself, for OpenSSL's TLS context, which signs on its own. Raises like ``load_signer``."""
     return _load_private_key(path, passphrase)
+
+
+def _generator(kind: KeyKind | str) -> Callable[[], PrivateKey]:
+    try:
+        return _GENERATORS[KeyKind(kind)]
+    except ValueError as error:
+        kinds = ", ".join(KeyKind)
+        raise ConfigurationError(f"{kind!r} is no kind of key; one of {kinds} is") from error
 
 
 def _signing(private_key: PrivateKey) -> tuple[Callable[[bytes], bytes], bytes, bool]:
@@ -196,13 +234,17 @@ def _spki_der(private_key: PrivateKey) -> bytes:
     )
 
 
+def _plain_der(private_key: PrivateKey) -> bytes:
+    return private_key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 def _encrypted_pem(private_key: PrivateKey, passphrase: bytes) -> bytes:
     """EncryptedPrivateKeyInfo (RFC 5958 section 3). Written here since `cryptography` offers PBKDF2 only."""
     if not passphrase:
         raise SecretUnavailable("an empty passphrase cannot protect a key")
-    plain = private_key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    plain = _plain_der(private_key)
     salt, iv = secrets.token_bytes(16), secrets.token_bytes(16)
     key = Scrypt(salt, 32, _SCRYPT_COST, _SCRYPT_BLOCK, _SCRYPT_PARALLEL).derive(passphrase)
     padder = PKCS7(128).padder()
@@ -242,10 +284,14 @@ def _load_private_key(path: Path, passphrase: bytes) -> PrivateKey:
             f"made with, or the file is damaged",
             detail=str(error),
         ) from error
+    return _supported(loaded, str(path))
+
+
+def _supported(loaded: Any, origin: str) -> PrivateKey:
     supported = isinstance(loaded, PrivateKey)
     if not supported or (isinstance(loaded, ec.EllipticCurvePrivateKey) and loaded.curve.name not in _ECDSA):
         raise SecretUnavailable(
-            f"{path}: keys of this kind are not supported; one of {', '.join(KeyKind)} is"
+            f"{origin}: keys of this kind are not supported; one of {', '.join(KeyKind)} is"
         )
     return loaded  # type: ignore[no-any-return]  # narrowed by the check above
 
