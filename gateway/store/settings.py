@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.clock import to_epoch_s
 from gateway.store.schema import SETTING
-from gateway.store.statement import Column, Statement
+from gateway.store.statement import Statement
 from gateway.store.unit import Unit
 from gateway.store.upsert import insert_or_update
 
