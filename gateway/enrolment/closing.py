@@ -13,6 +13,7 @@ from gateway.clock import Clock
 from gateway.enrolment import record
 from gateway.enrolment.backends import BackendSet, issuer_of
 from gateway.enrolment.compare import differences, foreign_differences, signature_fault
+from gateway.enrolment.confirmation import insure, wait_for
 from gateway.enrolment.revocation import REVOKE_JOB
 from gateway.enrolment.states import CLOSED, check_move
 from gateway.errors import MalformedMessage, RetryLater
@@ -127,13 +128,21 @@ class Closing:
             self._backends.adopt_chain(work.backend, work.row.profile, chain_der)
         now = self._clock.now()
         unit = work.also or Unit()
-        row = self.move(
-            unit,
-            work,
-            State.ISSUED,
-            certificate_sha256=issued.sha256,
-            answers_until=now + (record.grace_of(work.row) or self._grace(work.row)),
-        )
+        grace, confirm_by = record.grace_of(work.row) or self._grace(work.row), wait_for(work.row, now)
+        if confirm_by is None:
+            row = self.move(
+                unit, work, State.ISSUED, certificate_sha256=issued.sha256, answers_until=now + grace
+            )
+        else:
+            row = self.move(
+                unit,
+                work,
+                State.UNCONFIRMED,
+                certificate_sha256=issued.sha256,
+                answers_until=work.row.received_at + grace,  # it is still open: see ``record.grace_of``
+                confirm_by=confirm_by,
+            )
+            insure(unit, row, confirm_by)
         issuer = issuer_of(chain_der)
         stored = record.certificate_record(row, issued, chain_der, issuer.certificate.spki_sha256)
         certificates.insert(unit, stored, chain_der)
@@ -149,7 +158,7 @@ class Closing:
             )
         )
         await self._store.recorder.commit(unit)
-        return Issued(RequestId(row.id), issued.certificate_der, chain_der)
+        return Issued(RequestId(row.id), issued.certificate_der, chain_der, confirm_by)
 
     def _grace(self, row: RequestRow) -> timedelta:
         return timedelta(seconds=self._grace_s(row.protocol, row.endpoint))

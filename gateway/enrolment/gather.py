@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -17,7 +18,7 @@ from gateway.model.evidence import BASIC, SCEP_CHALLENGE
 from gateway.model.keys import ClientKey, KeyToCome
 from gateway.model.outcome import State
 from gateway.policy.renewal_check import RENEWING
-from gateway.store import certificates, credentials, requests
+from gateway.store import certificates, credentials, renewals, requests
 from gateway.store.requests import RequestRow
 
 _CERTIFIED = frozenset({State.ISSUED, State.UNCONFIRMED})
@@ -38,7 +39,10 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What was found for the claims. ``identity`` is what the evidence will say if every claim stands up."""
+    """What was found for the claims. ``identity`` is what the evidence will say if every claim stands up.
+
+    ``unconfirmed_until``: until when another renewal of the same certificate may still be confirmed.
+    """
 
     looked: Looked
     identity: str
@@ -47,10 +51,16 @@ class Gathered:
     renewed: CertificateRecord | None
     same_key: tuple[CertificateRecord, ...] = ()
     key_compromised: bool = False
+    unconfirmed_until: datetime | None = None
 
 
 def gather(
-    connection: Connection, request: EnrolmentRequest, claims: Claims, *, with_key_history: bool
+    connection: Connection,
+    request: EnrolmentRequest,
+    claims: Claims,
+    *,
+    now: datetime,
+    with_key_history: bool,
 ) -> Gathered:
     """Read by keys only. ``with_key_history``: look up every earlier certificate of the key too."""
     looked = _look_up(connection, claims)
@@ -68,6 +78,7 @@ def gather(
         renewed,
         certificates.by_spki(connection, spki_sha256) if spki_sha256 and with_key_history else (),
         spki_sha256 is not None and certificates.key_compromised(connection, spki_sha256),
+        find_unconfirmed(connection, request, now),
     )
 
 
@@ -110,6 +121,22 @@ def find_earlier(connection: Connection, correlation: str) -> Earlier | None:
     issued = certificates.by_sha256(connection, row.certificate_sha256)
     chain = certificates.chain(connection, issued.chain_sha256) if issued is not None else ()
     return Earlier(row, issued, chain)
+
+
+def find_unconfirmed(connection: Connection, request: EnrolmentRequest, now: datetime) -> datetime | None:
+    """Until when another renewal of the renewed certificate may be confirmed; None: there is none.
+
+    Asked for the transactions of a protocol only: no other one has confirmations.
+    """
+    if not renews_in_transaction(request):
+        return None
+    return renewals.unconfirmed(connection, hashlib.sha256(request.renews_der or b"").hexdigest(), now)
+
+
+def renews_in_transaction(request: EnrolmentRequest) -> bool:
+    """Whether this is a renewal in a transaction of its protocol (RFC 9810 section 5.3.5)."""
+    renewing = request.renews_der is not None and request.operation in RENEWING
+    return renewing and not request.correlation.with_identity
 
 
 def _renewed(

@@ -37,6 +37,14 @@ def revocation(certificate: CertificateRecord, reason: RevocationReason, actor: 
     if certificate.status is CertificateStatus.REVOKED:
         raise Conflict(f"certificate {certificate.serial_hex} is revoked already")
     unit = Unit()
+    add_revocation(unit, certificate, reason, actor, now)
+    return unit
+
+
+def add_revocation(
+    unit: Unit, certificate: CertificateRecord, reason: RevocationReason, actor: str, now: datetime
+) -> None:
+    """Let this unit revoke. Raises ValueError where the record is revoked already."""
     certificates.revoke(unit, certificate, reason, now)
     jobs.enqueue(
         unit,
@@ -59,4 +67,3 @@ def revocation(certificate: CertificateRecord, reason: RevocationReason, actor: 
             },
         )
     )
-    return unit

@@ -5,54 +5,61 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from functools import partial
+from datetime import datetime, timedelta
 
-from gateway.authn.authenticate import Authenticator, check_new_request
-from gateway.authn.claims import Claims
+from sqlalchemy import Connection
+
+from gateway.authn.authenticate import Authenticator
 from gateway.authn.refusal import CredentialRefused
-from gateway.authn.trust import TrustStore, TrustStores
 from gateway.clock import Clock
 from gateway.enrolment import record
 from gateway.enrolment.approval import EXPIRE_JOB
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import ActiveBundle
 from gateway.enrolment.closing import COMPROMISED_KEY, Work
+from gateway.enrolment.confirmation import confirm
 from gateway.enrolment.correlation import transaction_hash
-from gateway.enrolment.gather import Earlier, Gathered, find_earlier, gather
-from gateway.enrolment.key_history import known_to_others
+from gateway.enrolment.gather import Earlier, Gathered, find_earlier, find_unconfirmed, renews_in_transaction
 from gateway.enrolment.plan_json import asked_dates, plan_to_json
 from gateway.enrolment.record import Judged
 from gateway.enrolment.refusals import Refusals
-from gateway.enrolment.repeat import answer_again, outcomes_by_correlation, under_work
+from gateway.enrolment.repeat import (
+    answer_again,
+    outcomes_by_correlation,
+    transaction_reason,
+    unconfirmed_reason,
+    under_work,
+)
 from gateway.enrolment.settle import Recheck, Settlement
-from gateway.errors import BackendUnavailable, Conflict, MalformedMessage
+from gateway.enrolment.verification import Verification
+from gateway.errors import BackendUnavailable, Conflict
 from gateway.model.decision import Allow, Deny, TraceStep
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
-from gateway.model.evidence import BASIC, CredentialKind, Evidence, PresentedPassword
+from gateway.model.evidence import CredentialKind, Evidence
 from gateway.model.ids import EndpointName, ProtocolName, RequestId, new_id
-from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable
+from gateway.model.outcome import Confirmation, Issued, Outcome, Pending, Refused, State, Unavailable
 from gateway.model.preview import Preview
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.model.wanted import Wanted
-from gateway.pki.certificate import parse_certificate
 from gateway.policy.credential_check import credential_reasons
 from gateway.policy.engine import (
+    Admitted,
     NotSelected,
     Selected,
     accepted_kinds,
+    authorize,
     describe,
     evaluate,
     preview,
     profiles,
     select,
+    select_revocation,
 )
-from gateway.policy.facts import Facts, PreviousCertificate
-from gateway.policy.renewal_check import RENEWING
-from gateway.policy.rules import Bundle
-from gateway.store import credentials, jobs, requests
+from gateway.policy.rules import AdmissionPolicy, Bundle
+from gateway.store import credentials, jobs, renewals, requests
 from gateway.store.store import Store
 from gateway.store.unit import Unit
 
@@ -86,12 +93,11 @@ class EnrolmentService:
         self._store = store
         self._bundle = bundle
         self._backends = backends
-        self._authenticator = authenticator
         self._clock = clock
         self._observe = observe
         self._under_way = 0
         store.recorder.under_way = lambda: self._under_way
-        self._trust = TrustStores(backends.certificates, backends.own_names)
+        self._verification = Verification(store, backends, authenticator, clock)
         self._refusals = Refusals(store, monotonic)
         self.settlement = Settlement(store, backends, clock, bundle.grace_s, rechecks)
 
@@ -109,23 +115,37 @@ class EnrolmentService:
         if isinstance(selected, NotSelected):
             return Preview(selected.reasons)
         try:
-            found, evidence = await self._authenticated(bundle, selected, request)
+            verified = await self._verification.verify(bundle, selected.policy, request)
+            self._verification.check_new_request(verified)
         except CredentialRefused as refusal:
-            return Preview((_placed(refusal.reason, selected),), selected.policy.name)
-        facts = await self._facts(selected, request, found, evidence)
+            return Preview((_placed(refusal.reason, selected.policy),), selected.policy.name)
+        evidence = verified.evidence
+        facts = await self._verification.facts(selected.policy, request, verified.found, evidence)
         return preview(bundle, selected, request, evidence, facts)
 
-    async def _authenticated(
-        self, bundle: Bundle, selected: Selected, request: EnrolmentRequest
-    ) -> tuple[Gathered, Evidence]:
-        """Verify what was presented as for a new request. Raises CredentialRefused."""
-        now = self._clock.now()
-        claims = self._authenticator.read_claims(selected.policy.authenticate, request)
-        found = await self._gather(request, claims, selected)
-        trust = await self._trust_store(bundle, claims)
-        evidence = await self._authenticator.verify(claims, found.looked, request, trust, now)
-        check_new_request(claims, found.looked, now)
-        return found, evidence
+    async def authorize(self, request: EnrolmentRequest) -> Evidence | Refused | Unavailable:
+        """Who asks for something else than a certificate; see ``frontend.Enrolments``."""
+        bundle = self._bundle.current
+        judged = Judged(request, new_id(), self._clock.now(), Evidence())
+        found = await self._authorized(judged, bundle)
+        if not isinstance(found, Evidence):
+            self._observed(request.protocol, found)
+        return found
+
+    async def confirm(
+        self,
+        protocol: ProtocolName,
+        endpoint: EndpointName,
+        parts: tuple[bytes, ...],
+        *,
+        accepted: bool,
+        content_sha256: str,
+    ) -> Confirmation:
+        """Confirm, or decline and so withdraw, the certificate of the request with this correlation."""
+        correlation = transaction_hash(protocol, endpoint, parts)
+        return await confirm(
+            self._store, self._clock, correlation, accepted=accepted, content_sha256=content_sha256
+        )
 
     async def outcome_of(
         self, protocol: ProtocolName, endpoint: EndpointName, parts: tuple[bytes, ...]
@@ -166,16 +186,19 @@ class EnrolmentService:
             outcome = await self._judge(request)
         finally:
             self._under_way -= 1
+        self._observed(request.protocol, outcome)
+        return outcome
+
+    def _observed(self, protocol: ProtocolName, outcome: Outcome) -> None:
         match outcome:
             case Issued():
-                self._observe(request.protocol, "issued", "")
+                self._observe(protocol, "issued", "")
             case Pending(_, waits_for, _):
-                self._observe(request.protocol, "pending", waits_for)
+                self._observe(protocol, "pending", waits_for)
             case Refused(_, reasons, _):
-                self._observe(request.protocol, "refused", reasons[0].code if reasons else "")
+                self._observe(protocol, "refused", reasons[0].code if reasons else "")
             case Unavailable(reason, _, _):
-                self._observe(request.protocol, "unavailable", reason.code)
-        return outcome
+                self._observe(protocol, "unavailable", reason.code)
 
     async def _judge(self, request: EnrolmentRequest) -> Outcome:
         bundle, now = self._bundle.current, self._clock.now()
@@ -185,39 +208,41 @@ class EnrolmentService:
             denied = Deny(None, bundle.sha256, selected.reasons, selected.trace)
             return await self._refuse(replace(judged, decision=denied), selected.reasons, selected.accepts)
         try:
-            claims = self._authenticator.read_claims(selected.policy.authenticate, request)
-            found = await self._gather(request, claims, selected)
-            trust = await self._trust_store(bundle, claims)
-            evidence = await self._authenticator.verify(claims, found.looked, request, trust, now)
-            judged = replace(judged, evidence=evidence, correlation=found.correlation)
-            answered = await self._answer_again(judged, selected, found)
-            if answered is not None:
-                return answered
-            check_new_request(claims, found.looked, now)
+            verified = await self._verification.verify(bundle, selected.policy, request)
+            found = verified.found
+            judged = replace(judged, evidence=verified.evidence, correlation=found.correlation)
+            # A repeat's link to the TLS session is its own (RFC 7030 section 3.5): a wrong one is left to the
+            # judgement of a new request, which refuses it.
+            if not credential_reasons(selected.policy, request, judged.evidence):
+                answered = await self._again(judged, bundle, selected, found.earlier)
+                if answered is not None:
+                    return answered
+            self._verification.check_new_request(verified)
         except CredentialRefused as refusal:
             return await self._refuse_credential(judged, bundle, selected, refusal)
         except BackendUnavailable as error:
             return Unavailable(error.reason, error.retry_after_s)
         return await self._decide(judged, bundle, selected, found)
 
-    async def _answer_again(self, judged: Judged, selected: Selected, found: Gathered) -> Outcome | None:
-        """The answer to a repeat. Its link to the TLS session is its own (RFC 7030 section 3.5): a wrong one
-        is left to the judgement of a new request, which refuses it."""
-        if found.earlier is None or credential_reasons(selected.policy, judged.request, judged.evidence):
-            return None
-        return await self._again(judged, found.earlier)
-
-    async def _again(self, judged: Judged, earlier: Earlier | None) -> Outcome | None:
-        transaction = not judged.request.correlation.with_identity
-        return await answer_again(self._store, earlier, judged.now, transaction=transaction)
+    async def _again(
+        self, judged: Judged, bundle: Bundle, selected: Selected, earlier: Earlier | None
+    ) -> Outcome | None:
+        """What a message with the correlation of an earlier one is told; None: it is a new request."""
+        correlation = judged.request.correlation
+        reason = transaction_reason(earlier, correlation, judged.now)
+        if reason is not None:
+            return await self._deny(judged, bundle, selected, "transaction", reason)
+        return await answer_again(self._store, earlier, correlation, judged.now)
 
     async def _decide(self, judged: Judged, bundle: Bundle, selected: Selected, found: Gathered) -> Outcome:
         request = judged.request
         if found.key_compromised:
-            denied = _denied(bundle, selected, "keys", COMPROMISED_KEY)
-            return await self._refuse(replace(judged, decision=denied), denied.reasons)
+            return await self._deny(judged, bundle, selected, "keys", COMPROMISED_KEY)
+        if found.unconfirmed_until is not None:
+            reason = unconfirmed_reason(found.unconfirmed_until)
+            return await self._deny(judged, bundle, selected, "transaction", reason)
         try:
-            facts = await self._facts(selected, request, found, judged.evidence)
+            facts = await self._verification.facts(selected.policy, request, found, judged.evidence)
         except BackendUnavailable as error:
             return Unavailable(error.reason, error.retry_after_s)
         decision = evaluate(bundle, selected, request, judged.evidence, facts)
@@ -225,8 +250,7 @@ class EnrolmentService:
         if isinstance(decision, Deny):
             return await self._refuse(judged, decision.reasons)
         if request.csr_der is None and self._needs_csr(decision):
-            denied = _denied(bundle, selected, "route", _NO_CSR)
-            return await self._refuse(replace(judged, decision=denied), denied.reasons)
+            return await self._deny(judged, bundle, selected, "route", _NO_CSR)
         try:
             if decision.approval is not None:
                 return await self._park(judged, decision, found.earlier)
@@ -235,7 +259,26 @@ class EnrolmentService:
             return Unavailable(error.reason, error.retry_after_s)
         except Conflict:
             # The same request came twice at once, or a one-time credential was just used up.
-            return await self._winner(judged)
+            return await self._winner(judged, bundle, selected)
+
+    async def _authorized(self, judged: Judged, bundle: Bundle) -> Evidence | Refused | Unavailable:
+        request = judged.request
+        admitted = select_revocation(bundle, request)
+        if isinstance(admitted, NotSelected):
+            denied = Deny(None, bundle.sha256, admitted.reasons, admitted.trace)
+            return await self._refuse(replace(judged, decision=denied), admitted.reasons, admitted.accepts)
+        try:
+            verified = await self._verification.verify(bundle, admitted.policy, request)
+            judged = replace(judged, evidence=verified.evidence)
+            self._verification.check_new_request(verified)
+        except CredentialRefused as refusal:
+            return await self._refuse_credential(judged, bundle, admitted, refusal)
+        except BackendUnavailable as error:
+            return Unavailable(error.reason, error.retry_after_s)
+        refused = authorize(bundle, admitted, request, judged.evidence)
+        if refused is not None:
+            return await self._refuse(replace(judged, decision=refused), refused.reasons)
+        return judged.evidence
 
     def _needs_csr(self, decision: Allow) -> bool:
         backend = decision.route.backend
@@ -272,45 +315,53 @@ class EnrolmentService:
     def _acceptance(self, judged: Judged, earlier: Earlier | None) -> Unit:
         """What must be written in the unit that accepts the request."""
         unit = Unit()
+        request = judged.request
         if earlier is not None:
             requests.retire(unit, earlier.row.id)
+        if request.renews_der is not None and renews_in_transaction(request):
+            renewed_sha256 = hashlib.sha256(request.renews_der).hexdigest()
+            renewals.demand_no_other(unit, judged.request_id, renewed_sha256, judged.now)
         for credential in judged.evidence.credentials:
             if credential.credential_id is not None and credential.counted:
                 credentials.use(unit, credential.credential_id, judged.now)
         return unit
 
-    async def _winner(self, judged: Judged) -> Outcome:
-        correlation = judged.correlation or ""
-        earlier = await self._store.reader.read(lambda connection: find_earlier(connection, correlation))
-        return await self._again(judged, earlier) or under_work()
+    async def _winner(self, judged: Judged, bundle: Bundle, selected: Selected) -> Outcome:
+        """What is said to a message whose request could not be recorded, since another one was first."""
+
+        def look(connection: Connection) -> tuple[Earlier | None, datetime | None]:
+            earlier = find_earlier(connection, judged.correlation or "")
+            return earlier, find_unconfirmed(connection, judged.request, judged.now)
+
+        earlier, unconfirmed_until = await self._store.reader.read(look)
+        again = await self._again(judged, bundle, selected, earlier)
+        if again is None and unconfirmed_until is not None:
+            reason = unconfirmed_reason(unconfirmed_until)
+            return await self._deny(judged, bundle, selected, "transaction", reason)
+        return again or under_work()
+
+    async def _deny(
+        self, judged: Judged, bundle: Bundle, selected: Selected, step: str, reason: Reason
+    ) -> Refused:
+        """Refuse for something that no rule of a policy was asked about."""
+        return await self._refuse(
+            replace(judged, decision=_denied(bundle, selected, step, reason)), (reason,)
+        )
 
     async def _refuse_credential(
-        self, judged: Judged, bundle: Bundle, selected: Selected, refusal: CredentialRefused
-    ) -> Outcome:
-        reason = _placed(refusal.reason, selected)
+        self, judged: Judged, bundle: Bundle, admitted: Admitted, refusal: CredentialRefused
+    ) -> Refused | Unavailable:
+        reason = _placed(refusal.reason, admitted.policy)
         if refusal.code is ReasonCode.AUTH_THROTTLED:
             return Unavailable(reason, refusal.retry_after_s)
         detail = refusal.detail
         if refusal.code is ReasonCode.AUTH_FAILED:
-            detail += await self._revoked_credential(judged.request)
-        denied = _denied(bundle, selected, "authenticate", reason, detail)
+            detail += await self._verification.revoked_credential(judged.request)
+        denied = _denied(bundle, admitted, "authenticate", reason, detail)
         accepts = accepted_kinds(
             bundle, judged.request.protocol, judged.request.endpoint, judged.request.operation
         )
         return await self._refuse(replace(judged, decision=denied), (reason,), accepts)
-
-    async def _revoked_credential(self, request: EnrolmentRequest) -> str:
-        """For the operator: that the user name was once good. Read whatever was wrong, so that the time it
-        takes tells a guesser nothing."""
-        for presented in request.presented:
-            if isinstance(presented, PresentedPassword):
-                look_up = partial(credentials.revoked_by_name, kind=BASIC, name=presented.user)
-                row = await self._store.reader.read(look_up)
-                if row is not None:
-                    return (
-                        f"; credential {row.id} of that name was revoked at {row.revoked_at:%Y-%m-%d %H:%MZ}"
-                    )
-        return ""
 
     async def _refuse(
         self, judged: Judged, reasons: tuple[Reason, ...], accepts: tuple[CredentialKind, ...] = ()
@@ -322,54 +373,14 @@ class EnrolmentService:
         recorded = await self._refusals.record(row, reasons, judged.request.remote.address)
         return Refused(judged.request_id if recorded else None, reasons, accepts)
 
-    async def _gather(self, request: EnrolmentRequest, claims: Claims, selected: Selected) -> Gathered:
-        with_key_history = selected.policy.needs_key_history
-        return await self._store.reader.read(
-            lambda connection: gather(connection, request, claims, with_key_history=with_key_history)
-        )
 
-    async def _facts(
-        self, selected: Selected, request: EnrolmentRequest, found: Gathered | None, evidence: Evidence
-    ) -> Facts:
-        route = selected.policy.route
-        issuer = await self._backends.issuer(route.backend, route.profile)
-        previous: PreviousCertificate | None = None
-        # An ACME order that says what it replaces is no renewal: that certificate counts for nothing here.
-        if request.renews_der is not None and request.operation in RENEWING:
-            try:
-                old = parse_certificate(request.renews_der)
-            except MalformedMessage:
-                old = None
-            if old is not None:
-                previous = PreviousCertificate(
-                    subject=old.subject,
-                    sans=old.sans,
-                    spki_sha256=old.spki_sha256,
-                    not_before=old.not_before,
-                    not_after=old.not_after,
-                    issued_here=found is not None and found.renewed is not None,
-                )
-        return Facts(
-            now=self._clock.now(),
-            issuer_not_after=issuer.not_after,
-            previous=previous,
-            key_known_to_others=found is not None
-            and known_to_others(found.same_key, evidence, previous, found.renewed),
-        )
-
-    async def _trust_store(self, bundle: Bundle, claims: Claims) -> TrustStore | None:
-        if claims.certificate is None:
-            return None
-        return await self._trust.get(bundle.trust_stores[claims.certificate.rule.trust])
-
-
-def _placed(reason: Reason, selected: Selected) -> Reason:
+def _placed(reason: Reason, policy: AdmissionPolicy) -> Reason:
     """The reason of a refused credential, with the rule that looked at it."""
-    return replace(reason, rule=selected.policy.name, where=selected.policy.authenticate.where)
+    return replace(reason, rule=policy.name, where=policy.authenticate.where)
 
 
-def _denied(bundle: Bundle, selected: Selected, step: str, reason: Reason, detail: str = "") -> Deny:
+def _denied(bundle: Bundle, admitted: Admitted, step: str, reason: Reason, detail: str = "") -> Deny:
     """A refusal before the rules were asked. ``detail`` is for the operator's trace, never for the client."""
     message = f"{reason.message} ({detail})" if detail else reason.message
     told = TraceStep(step, reason.rule, "refused", message, reason.where)
-    return Deny(selected.policy.name, bundle.sha256, (reason,), (*selected.trace, told))
+    return Deny(admitted.policy.name, bundle.sha256, (reason,), (*admitted.trace, told))

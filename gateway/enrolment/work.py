@@ -12,6 +12,7 @@ from gateway.enrolment.approval import APPROVED_JOB, EXPIRE_JOB, SYSTEM, expired
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.calls import call
 from gateway.enrolment.closing import SETTLE_JOB
+from gateway.enrolment.confirmation import CONFIRM_JOB, time_is_up, withdraw_late
 from gateway.enrolment.revocation import REVOKE_JOB
 from gateway.enrolment.settle import Settlement
 from gateway.enrolment.states import CLOSED
@@ -28,6 +29,7 @@ LOG = logging.getLogger(__name__)
 STRANDED_AFTER = timedelta(minutes=5)
 EXPIRY_IS_LATE_AFTER = timedelta(minutes=2)
 GOING_ON = (SETTLE_JOB, APPROVED_JOB)  # their key is the request's id
+_OTHERS_GO_ON = frozenset({State.IN_DOUBT, State.UNCONFIRMED})  # an operator, or the requester
 
 
 class EnrolmentJobs:
@@ -44,13 +46,14 @@ class EnrolmentJobs:
             SETTLE_JOB: self.settle,
             APPROVED_JOB: self.settle,
             EXPIRE_JOB: self.expire,
+            CONFIRM_JOB: self.withdraw_unconfirmed,
             REVOKE_JOB: self.revoke_at_ca,
         }
 
     async def settle(self, job: Job) -> datetime | None:
         """Go on with a request until it is closed or waits for people."""
         row = await self._row(job)
-        if row is None or row.state in CLOSED or row.state is State.IN_DOUBT:
+        if row is None or row.state in CLOSED or row.state in _OTHERS_GO_ON:
             return None
         outcome = await self._settlement.resume(row)
         match outcome:
@@ -72,6 +75,17 @@ class EnrolmentJobs:
         unit = Unit()
         refuse_waiting(unit, row, expired_reason(row), SYSTEM, self._clock.now())
         await self._store.recorder.commit(unit)
+        return None
+
+    async def withdraw_unconfirmed(self, job: Job) -> datetime | None:
+        """Revoke what its requester did not confirm in time."""
+        row = await self._row(job)
+        if row is None or row.state is not State.UNCONFIRMED:
+            return None
+        now = self._clock.now()
+        if row.confirm_by is not None and not time_is_up(row, now):
+            return row.confirm_by + timedelta(seconds=1)
+        await withdraw_late(self._store, row, now)
         return None
 
     async def revoke_at_ca(self, job: Job) -> datetime | None:
@@ -100,10 +114,17 @@ class EnrolmentJobs:
         unit = Unit()
         for row in found:
             LOG.warning("request.stranded %s in state %s is taken up again", row.id, row.state)
-            waits = row.state is State.AWAITING_APPROVAL and len(row.approvals) < row.approvals_required
-            jobs.enqueue(unit, EXPIRE_JOB if waits else SETTLE_JOB, row.id, {"request_id": row.id}, now)
+            jobs.enqueue(unit, _job_for(row), row.id, {"request_id": row.id}, now)
         await self._store.recorder.commit(unit)
 
     async def _row(self, job: Job) -> RequestRow | None:
         request_id = str(job.args["request_id"])
         return await self._store.reader.read(lambda connection: requests.get(connection, request_id))
+
+
+def _job_for(row: RequestRow) -> str:
+    """The job that goes on with an open request that was left without one."""
+    if row.state is State.UNCONFIRMED:
+        return CONFIRM_JOB
+    waits = row.state is State.AWAITING_APPROVAL and len(row.approvals) < row.approvals_required
+    return EXPIRE_JOB if waits else SETTLE_JOB
