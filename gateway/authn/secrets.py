@@ -26,6 +26,12 @@ def new_machine_secret() -> str:
     return secrets.token_urlsafe(24)
 
 
+def new_challenge() -> str:
+    """Make a challenge password of 128 random bits as 32 hex digits: every ASN.1 string type can hold them,
+    and every device's form."""
+    return secrets.token_hex(16)
+
+
 def machine_verifier(server_key: bytes, secret: str) -> str:
     """Give the stored form of a high-entropy secret: ``hmac-sha256:`` and 64 hex digits."""
     return MACHINE_PREFIX + _machine_mac(server_key, secret.encode())

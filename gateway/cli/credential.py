@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.credential_document import credential_document, credential_state
+from gateway.cli.credential_kinds import STORED_KINDS
 from gateway.cli.new_credential import add
 from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption, LimitOption, actor
 from gateway.cli.output import note, print_fields, print_json, print_table
 from gateway.cli.session import Session, open_session
 from gateway.errors import Conflict, NotFound
-from gateway.model.evidence import ACME_EAB, BASIC
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -29,7 +29,8 @@ app = typer.Typer(
 app.command()(add)
 
 CredentialArgument = Annotated[
-    str, typer.Argument(metavar="ID|NAME", help="The credential's id, user name or key identifier.")
+    str,
+    typer.Argument(metavar="ID|NAME", help="The credential's id, user name, key identifier or reference."),
 ]
 
 
@@ -138,7 +139,7 @@ def _find(session: Session, credential: str) -> CredentialRow:
         by_id = credentials.get(connection, credential)
         if by_id is not None:
             return [by_id]
-        named = (credentials.by_name(connection, str(kind), credential) for kind in (BASIC, ACME_EAB))
+        named = (credentials.by_name(connection, str(kind), credential) for kind in STORED_KINDS)
         return [row for row in named if row is not None]
 
     found = session.read(find)
@@ -146,5 +147,5 @@ def _find(session: Session, credential: str) -> CredentialRow:
         raise NotFound(f"there is no credential {credential!r}; see `pkigate credential list`")
     if len(found) > 1:
         listed = " or ".join(f"{row.id} ({row.kind})" for row in found)
-        raise Conflict(f"two credentials are called {credential!r}; say the id: {listed}")
+        raise Conflict(f"{len(found)} credentials are called {credential!r}; say the id: {listed}")
     return found[0]

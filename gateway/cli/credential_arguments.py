@@ -13,6 +13,7 @@ from gateway.cli.output import fail
 from gateway.errors import MalformedMessage
 
 MIN_PASSWORD_CHARACTERS = 12
+MAX_SECRET_CHARACTERS = 255  # PKCS #9 bounds a challenge password so (RFC 2985 section 5.4.1)
 MAX_NAME_CHARACTERS = 128
 _ENDPOINT = re.compile(r"[a-z0-9-]{1,40}")
 _PROFILE = re.compile(r"[^\s,]{1,64}")  # policies may call a profile anything
@@ -27,6 +28,27 @@ def key_identifier(name: str | None) -> str:
             f"a key identifier has 1 to {MAX_NAME_CHARACTERS} letters, digits or . _ ~ - and does not begin "
             "with -",
             param_hint="--name",
+        )
+    return name
+
+
+def challenge_name(name: str | None) -> str:
+    if name is None:
+        return f"challenge-{secrets.token_hex(6)}"
+    return _checked_name(name, "--name")
+
+
+def checked_reference(reference: str | None) -> str:
+    if reference is None:
+        raise typer.BadParameter("say the reference, for example device-17", param_hint="--ref")
+    return _checked_name(reference, "--ref")
+
+
+def _checked_name(name: str, option: str) -> str:
+    if not name or name != name.strip() or not name.isprintable() or len(name) > MAX_NAME_CHARACTERS:
+        raise typer.BadParameter(
+            f"it has 1 to {MAX_NAME_CHARACTERS} printable characters and no blank at its ends",
+            param_hint=option,
         )
     return name
 
@@ -93,11 +115,20 @@ def _bound(part: str, option: str) -> str:
         raise typer.BadParameter(f"{exc}; write for example devices.example", param_hint=option) from exc
 
 
-def read_password() -> str:
+def read_password(word: str = "password") -> str:
+    """A secret that a person chose, from standard input. ``word`` is what it is called."""
     if sys.stdin.isatty():
-        password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        password: str = typer.prompt(word.capitalize(), hide_input=True, confirmation_prompt=True, err=True)
     else:
         password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     if len(password) < MIN_PASSWORD_CHARACTERS:
-        raise fail(f"the password is shorter than {MIN_PASSWORD_CHARACTERS} characters; choose a longer one")
+        raise fail(f"the {word} is shorter than {MIN_PASSWORD_CHARACTERS} characters; choose a longer one")
     return password
+
+
+def read_secret(word: str) -> str:
+    """As ``read_password``, for what clients must be able to send in a message."""
+    secret = read_password(word)
+    if len(secret) > MAX_SECRET_CHARACTERS or not secret.isprintable():
+        raise fail(f"the {word} must be printable and at most {MAX_SECRET_CHARACTERS} characters long")
+    return secret

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def credential_document(row: CredentialRow) -> dict[str, object]:
-    """``user`` is the name that is unique within its kind: of ``acme-eab`` the key identifier."""
+    """``user`` is the name that is unique within its kind: of ``acme-eab`` the key identifier,
+    of ``cmp-secret`` the reference."""
     return {
         "id": row.id,
         "kind": row.kind,

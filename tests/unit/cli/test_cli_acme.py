@@ -151,7 +151,7 @@ def test_name_of_two_credentials_is_told_apart_by_id(on_data: Run) -> None:
     external = on_data(*ADD, "--name", "site-1", "--json").document
     ended = on_data("credential", "revoke", "site-1")
     assert ended.code == 1
-    assert "two credentials are called 'site-1'" in ended.err
+    assert "2 credentials are called 'site-1'" in ended.err
     assert external["id"] in ended.err
     assert on_data("credential", "revoke", external["id"]).code == 0
 
@@ -163,10 +163,12 @@ def test_name_of_two_credentials_is_told_apart_by_id(on_data: Run) -> None:
         ((*ADD, "--name", "two words"), "letters, digits"),
         ((*ADD, "--user", "anna"), "is not for acme-eab"),
         ((*ADD, "--password-stdin"), "is not for acme-eab"),
+        ((*ADD, "--ref", "x"), "is not for acme-eab"),
+        ((*ADD, "--static"), "is not for acme-eab"),
         ((*ADD, "--names", "10.0.0.1/8"), "host bits"),
         ((*ADD, "--prevalidated", "exa mple"), "holds white space"),
         ((*ADD, "--profiles", "a,,b"), "is no profile"),
-        (("credential", "add", "--user", "a", "--name", "b"), "is for acme-eab only"),
+        (("credential", "add", "--user", "a", "--name", "b"), "is for acme-eab or scep-challenge only"),
         (("credential", "add", "--user", "a", "--prevalidated", "b.test"), "is for acme-eab only"),
         (("credential", "add", "acme", "--user", "a"), "write acme-eab"),
     ],

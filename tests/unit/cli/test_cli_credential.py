@@ -153,7 +153,9 @@ def test_page_of_credentials_continues_where_it_ended(on_data: Run) -> None:
         (("--user", "a", "--expires", "2001-01-01"), "is not in the future"),
         (("--user", "a", "--endpoint", "No Such"), "is no endpoint"),
         (("--user", "a", "--names", "exa mple"), "holds white space"),
-        (("scep", "--user", "a"), "write acme-eab or est"),
+        (("telnet", "--user", "a"), "no front end for"),
+        (("scep", "--user", "a"), "SCEP knows no user names; write scep-challenge"),
+        (("cmp", "--user", "a"), "CMP knows no user names; write cmp-secret"),
         ((), "say the user name"),
     ],
 )
