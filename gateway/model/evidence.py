@@ -105,7 +105,8 @@ class PresentedChallenge:
     """A challengePassword (RFC 8894 section 7.3), not yet checked: whoever has it may enrol.
 
     Whether it is a static or a one-time one is known only once it is found, so it counts as both in the
-    selection of a policy.
+    selection of a policy. ``secret`` is its text in UTF-8, whatever string type it came in; empty where the
+    message that must bring one brought none, so that absent, empty and wrong are answered alike.
     """
 
     secret: SecretBytes
