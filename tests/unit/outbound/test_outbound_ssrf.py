@@ -1,10 +1,12 @@
 """Strangers say where to go: nothing ever reaches a forbidden listener (acme.md C80, E1; acceptance of SSRF).
 
-The listener listens on every address of this host and notes on which of them it was reached.
+The listener listens on every address that there is and notes on which of them it was reached. All runs in a
+network of the module's own, whose one address beside loopback may be reached.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from ipaddress import ip_network
 
@@ -13,6 +15,7 @@ import pytest
 from gateway.outbound.faults import ForbiddenAddress, NameFault, OutboundFault
 from gateway.outbound.network import Network, NetworkSettings
 from tests.support.dns_server import DnsServer, dns_server
+from tests.support.namespaces import network_of_its_own
 from tests.unit.outbound.listener import Listener, listening, ok, own_address, redirect
 
 A = ["127.0.0.1", "127.0.0.2", "127.1.2.3", "127.255.255.254", "0.0.0.0", "0.0.0.1", "169.254.169.254"]
@@ -58,10 +61,33 @@ LOOPBACK = {"127.0.0.1", "127.0.0.2", "127.1.2.3", "127.255.255.254", "::1", "::
 LOOPBACK |= {"64:ff9b::7f00:1", "2002:7f00:1::", "2600::5efe:7f00:1"}
 LOOPBACK |= {"2001:0:7f00:1::", "2001:0:808:808::80ff:fffe"}
 ALIASED = "alias.example"
+FRONT = "10.99.99.1"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[DnsServer]:
+def front() -> Iterator[str]:
+    """An address that is no loopback one, on which a listener that may be reached can stand.
+
+    Where no namespace can be made, one that this host has.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(network_of_its_own(FRONT))
+        except PermissionError as error:
+            address = own_address()
+            if address is None:
+                pytest.fail(
+                    "this host has no address but loopback, and a network namespace cannot be made "
+                    f"({error}): run as root"
+                )
+            yield address
+        else:
+            yield FRONT
+
+
+@pytest.fixture(scope="module")
+def server(front: str) -> Iterator[DnsServer]:
+    """Made after ``front``, so that it stands in the same network."""
     with dns_server() as running:
         yield running
 
@@ -123,15 +149,6 @@ async def test_url_with_an_odd_spelling_of_an_address_is_not_connected_to(
             with pytest.raises(OutboundFault):
                 await network.fetch(url, allowed=(), timeout_s=3)
         assert not listener.hits
-
-
-@pytest.fixture
-def front() -> str:
-    """An address that is no loopback one, on which a listener that may be reached can stand."""
-    address = own_address()
-    if address is None:
-        pytest.skip("this host has no address but loopback")
-    return address
 
 
 def only(address: str) -> tuple[object, ...]:
