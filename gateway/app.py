@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from gateway import __version__, quickstart
-from gateway.composition.addresses import Addresses, listener_specs, network_settings, settle_addresses
+from gateway.banner import banner
+from gateway.composition.addresses import (
+    Addresses,
+    listener_specs,
+    network_settings,
+    service_url,
+    settle_addresses,
+)
 from gateway.composition.policies import PolicyFiles, are_packaged
 from gateway.composition.preparation import Preparation, Prepared
 from gateway.composition.tls_identity import TlsIdentity
@@ -80,7 +87,7 @@ def _bind_all(specs: Sequence[ListenerSpec]) -> list[tuple[ListenerSpec, socket.
 
 def _announce(config: Config, data: DataDirectory, addresses: Addresses, prepared: Prepared) -> None:
     est = None
-    if prepared.est_demo and addresses.https is not None:
+    if prepared.demo and "est" in prepared.protocols and addresses.https is not None:
         est = quickstart.EstAccess(
             url=f"{addresses.https}/.well-known/est",
             user=quickstart.EST_DEMO_USER,
@@ -95,9 +102,11 @@ def _announce(config: Config, data: DataDirectory, addresses: Addresses, prepare
         names=quickstart.DEMO_NAMES if are_packaged(config.policies) else (),
         est=est,
         acme=_acme_access(config, data, addresses, prepared),
+        scep=_scep_access(config, data, addresses, prepared),
+        cmp=_cmp_access(config, data, addresses, prepared),
     )
     quickstart.write(data.quickstart_file, told)
-    text = quickstart.banner(
+    text = banner(
         told, quickstart_file=data.quickstart_file, data_directory=config.data_directory, version=__version__
     )
     sys.stdout.write(text + "\n")
@@ -107,10 +116,10 @@ def _announce(config: Config, data: DataDirectory, addresses: Addresses, prepare
 def _acme_access(
     config: Config, data: DataDirectory, addresses: Addresses, prepared: Prepared
 ) -> quickstart.AcmeAccess | None:
-    if not prepared.acme or addresses.https is None:
+    if "acme" not in prepared.protocols or addresses.https is None:
         return None
     eab = None
-    if prepared.acme_demo:
+    if prepared.demo:
         key = quickstart.demo_hmac_key(data.server_key(), "acme-eab")
         eab = (quickstart.EAB_DEMO_KEY_IDENTIFIER, quickstart.base64url(key))
     settings = network_settings(config, addresses)
@@ -119,4 +128,27 @@ def _acme_access(
         http01_port=settings.http_port,
         tls_alpn01_port=settings.tls_port,
         eab=eab,
+    )
+
+
+def _scep_access(
+    config: Config, data: DataDirectory, addresses: Addresses, prepared: Prepared
+) -> quickstart.ScepAccess | None:
+    base = service_url(config, addresses, "scep")
+    if not prepared.demo or "scep" not in prepared.protocols or base is None:
+        return None
+    return quickstart.ScepAccess(f"{base}/scep", quickstart.demo_secret(data.server_key(), "scep"))
+
+
+def _cmp_access(
+    config: Config, data: DataDirectory, addresses: Addresses, prepared: Prepared
+) -> quickstart.CmpAccess | None:
+    base = service_url(config, addresses, "cmp")
+    if not prepared.demo or "cmp" not in prepared.protocols or base is None:
+        return None
+    return quickstart.CmpAccess(
+        url=f"{base}/.well-known/cmp",
+        recipient=prepared.cmp_recipient,
+        ref=quickstart.CMP_DEMO_REFERENCE,
+        secret=quickstart.demo_secret(data.server_key(), "cmp"),
     )

@@ -1,4 +1,4 @@
-"""quickstart.json and the start banner: what a newcomer, a script or a test needs to reach the gateway.
+"""quickstart.json: what a newcomer, a script or a test needs to reach the gateway.
 
 The only place where demo credentials stand in clear. They are derived from the server key, so every start
 writes the same ones.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import ipaddress
 import json
-import shlex
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,13 +19,16 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.durable_file import sync_directory, write_durably
 from gateway.errors import ConfigurationError
+from gateway.model.names import ATTRIBUTE_NAMES, DistinguishedName
 
 VERSION = 1
 EST_DEMO_USER = "demo"
 EAB_DEMO_KEY_IDENTIFIER = "demo"
+SCEP_DEMO_NAME = "demo"
+CMP_DEMO_REFERENCE = "demo"
 DEMO_NAMES = ("*.test", "*.example", "*.internal", "localhost")
-STANDARD_HTTP_PORT = 80
 _DEMO_SECRET_BYTES = 18
+_ESCAPED, _ESCAPE = re.compile(r"[/+\\]"), r"\\\g<0>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,33 @@ class AcmeAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class ScepAccess:
+    """How a client enrols by SCEP (RFC 8894): the URL without its query, and a static challengePassword."""
+
+    url: str
+    challenge: str
+
+    def __repr__(self) -> str:
+        return f"ScepAccess(url={self.url!r}, challenge=...)"
+
+
+@dataclass(frozen=True, slots=True)
+class CmpAccess:
+    """How a client enrols by CMP (RFC 9810): a reference with its secret protect the messages.
+
+    ``recipient`` is the issuing CA's name as `openssl cmp -recipient` takes it: ``/O=pkigate/CN=...``.
+    """
+
+    url: str
+    recipient: str
+    ref: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"CmpAccess(url={self.url!r}, recipient={self.recipient!r}, ref={self.ref!r}, secret=...)"
+
+
+@dataclass(frozen=True, slots=True)
 class QuickStart:
     """Content of quickstart.json; a part is None where it does not work on this gateway.
 
@@ -80,6 +110,8 @@ class QuickStart:
     names: tuple[str, ...] = DEMO_NAMES
     est: EstAccess | None = None
     acme: AcmeAccess | None = None
+    scep: ScepAccess | None = None
+    cmp: CmpAccess | None = None
 
     def document(self) -> dict[str, object]:
         """The JSON document, without the keys that do not work."""
@@ -94,9 +126,9 @@ class QuickStart:
             "ca": ca,
             "names": list(self.names) or None,
             "acme": None if self.acme is None else self.acme.document(),
-            "est": None
-            if self.est is None
-            else {"url": self.est.url, "user": self.est.user, "password": self.est.password},
+            "est": None if self.est is None else asdict(self.est),
+            "scep": None if self.scep is None else asdict(self.scep),
+            "cmp": None if self.cmp is None else asdict(self.cmp),
         }
         return {key: value for key, value in found.items() if value is not None}
 
@@ -116,6 +148,15 @@ def demo_hmac_key(server_key: bytes, label: str) -> bytes:
 def base64url(value: bytes) -> str:
     """Without padding (RFC 7515 section 2)."""
     return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def openssl_name(name: DistinguishedName) -> str:
+    """A name as openssl's options take it: ``/O=pkigate/CN=...``, what parts it escaped by a backslash."""
+    rdns = (
+        "+".join(f"{ATTRIBUTE_NAMES.get(one.oid, one.oid)}={_ESCAPED.sub(_ESCAPE, one.value)}" for one in rdn)
+        for rdn in name.rdns
+    )
+    return "/" + "/".join(rdns)
 
 
 def demo_wanted(setting: str, addresses: Iterable[str]) -> bool:
@@ -147,85 +188,3 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         return
     sync_directory(path.parent)
-
-
-def banner(quick_start: QuickStart, *, quickstart_file: Path, data_directory: Path, version: str) -> str:
-    """What `pkigate serve` prints once it is ready: addresses, the first client command, where things lie.
-
-    It holds no secret, since standard output often ends in a journal: the command reads quickstart.json.
-    """
-    lines = ["", f"pkigate {version} is ready.", ""]
-    for name, value in (("https", quick_start.https), ("http", quick_start.http)):
-        if value is not None:
-            lines.append(f"  {name:<9} {value}")
-    lines.append(f"  {'data':<9} {data_directory}")
-    lines.append(f"  {'root CA':<9} {quick_start.root_pem}")
-    lines.append(f"  {'details':<9} {quickstart_file}")
-    if quick_start.est is not None:
-        allowed = (
-            f"names under {', '.join(quick_start.names)}"
-            if quick_start.names
-            else "if your policies allow device-1.test"
-        )
-        lines += [
-            "",
-            f"  First certificate by EST, {allowed} (copy, paste, run):",
-            "",
-            est_command(quick_start, quickstart_file=quickstart_file),
-        ]
-    if quick_start.acme is not None and quick_start.acme.http01_port != STANDARD_HTTP_PORT:
-        lines += [
-            "",
-            "  First certificate by ACME, with certbot where it is installed (needs no root):",
-            "",
-            acme_command(quick_start),
-        ]
-    lines += ["", "  Stop with Ctrl-C. A second start keeps everything.", ""]
-    return "\n".join(lines)
-
-
-def acme_command(quick_start: QuickStart) -> str:
-    """One shell command by which certbot gets a certificate for ``web-1.test``, in lab mode.
-
-    It leaves everything in the directory ``certbot`` below the current one. Raises ValueError where ACME does
-    not work.
-    """
-    if quick_start.acme is None:
-        raise ValueError("ACME does not work on this gateway")
-    return (
-        f"REQUESTS_CA_BUNDLE={shlex.quote(str(quick_start.root_pem))} certbot certonly \\\n"
-        f"--server {quick_start.acme.directory} \\\n"
-        "--config-dir certbot --work-dir certbot --logs-dir certbot -n --agree-tos \\\n"
-        "--register-unsafely-without-email "
-        f"--standalone --http-01-port {quick_start.acme.http01_port} -d web-1.test"
-    )
-
-
-def est_command(quick_start: QuickStart, *, quickstart_file: Path) -> str:
-    """One shell command that fetches the CA certificates and enrols ``device-1.test`` with curl and openssl.
-
-    It leaves cacerts.pem, device-1.key and device-1.pem in the current directory. Raises ValueError where
-    EST does not work.
-    """
-    if quick_start.est is None:
-        raise ValueError("EST does not work on this gateway")
-    root = shlex.quote(str(quick_start.root_pem))
-    url = quick_start.est.url
-    password = f'sed -n \'s/.*"password": "\\([^"]*\\)".*/\\1/p\' {shlex.quote(str(quickstart_file))}'
-    get_ca = (
-        f"curl -sSf --cacert {root} {url}/cacerts | openssl base64 -d | "
-        "openssl pkcs7 -inform DER -print_certs -out cacerts.pem"
-    )
-    make_csr = (
-        "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout device-1.key "
-        "-subj /CN=device-1.test -addext subjectAltName=DNS:device-1.test -outform DER 2>/dev/null | "
-        "openssl base64 > device-1.p10"
-    )
-    enroll = (
-        f'curl -sS --fail-with-body --cacert {root} -u "{quick_start.est.user}:$({password})" '
-        "-H 'Content-Type: application/pkcs10' --data-binary @device-1.p10 "
-        f"-o device-1.p7 {url}/simpleenroll || {{ cat device-1.p7; false; }}"
-    )
-    unpack = "openssl base64 -d -in device-1.p7 | openssl pkcs7 -inform DER -print_certs -out device-1.pem"
-    show = "openssl x509 -in device-1.pem -noout -subject -issuer -dates -ext subjectAltName"
-    return " && \\\n".join([get_ca, make_csr, f"{{ {enroll}; }}", unpack, show])

@@ -45,6 +45,17 @@ class Addresses:
         )
 
 
+def service_url(config: Config, addresses: Addresses, service: str) -> str | None:
+    """The base URL by which clients reach a service, plain HTTP before TLS; None: no listener serves it.
+
+    For SCEP and CMP, which protect their messages themselves (RFC 8894 section 2.1, RFC 6712 section 2).
+    """
+    for url, plain in ((addresses.http, True), (addresses.https, False)):
+        if url and any(one.plain is plain and service in one.serves for one in config.listeners):
+            return url
+    return None
+
+
 def settle_addresses(config: Config, data: DataDirectory) -> Addresses:
     """Settle every port (0 picks one once) and the base URLs. Raises ConfigurationError."""
     require_public_urls(config)

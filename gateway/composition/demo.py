@@ -6,9 +6,16 @@ from gateway.authn.sealing import seal, unseal
 from gateway.authn.secrets import machine_verifier
 from gateway.clock import Clock
 from gateway.errors import Conflict, SecretUnavailable
-from gateway.model.evidence import ACME_EAB, BASIC
+from gateway.model.evidence import ACME_EAB, BASIC, CMP_SECRET, SCEP_CHALLENGE, CredentialKind
 from gateway.model.ids import new_id
-from gateway.quickstart import EAB_DEMO_KEY_IDENTIFIER, EST_DEMO_USER, demo_hmac_key, demo_secret
+from gateway.quickstart import (
+    CMP_DEMO_REFERENCE,
+    EAB_DEMO_KEY_IDENTIFIER,
+    EST_DEMO_USER,
+    SCEP_DEMO_NAME,
+    demo_hmac_key,
+    demo_secret,
+)
 from gateway.store import credentials
 from gateway.store.credentials import CredentialRow
 from gateway.store.store import Store
@@ -27,33 +34,53 @@ class DemoCredentials:
 
     def settle_est(self, *, wanted: bool) -> None:
         """User name and secret of EST. Raises StoreUnavailable."""
-        verifier = machine_verifier(self._server_key, demo_secret(self._server_key, "est"))
-        known = self._known(BASIC, EST_DEMO_USER)
+        self._settle_verified(BASIC, EST_DEMO_USER, "est", wanted=wanted)
+
+    def settle_acme(self, *, wanted: bool) -> None:
+        """The external account of ACME (RFC 8555 section 7.3.4). Raises StoreUnavailable."""
+        key = demo_hmac_key(self._server_key, "acme-eab")
+        self._settle_sealed(ACME_EAB, EAB_DEMO_KEY_IDENTIFIER, "acme", key, wanted=wanted)
+
+    def settle_scep(self, *, wanted: bool) -> None:
+        """A static challengePassword of SCEP (RFC 8894 section 7.3). Raises StoreUnavailable."""
+        self._settle_verified(SCEP_CHALLENGE, SCEP_DEMO_NAME, "scep", wanted=wanted)
+
+    def settle_cmp(self, *, wanted: bool) -> None:
+        """Reference and secret of CMP (RFC 9810 section 5.1.3.1). Raises StoreUnavailable."""
+        secret = demo_secret(self._server_key, "cmp").encode()
+        self._settle_sealed(CMP_SECRET, CMP_DEMO_REFERENCE, "cmp", secret, wanted=wanted)
+
+    def _settle_verified(self, kind: CredentialKind, name: str, protocol: str, *, wanted: bool) -> None:
+        """One whose secret only comes back from clients."""
+        verifier = machine_verifier(self._server_key, demo_secret(self._server_key, protocol))
+        known = self._known(kind, name)
         row = CredentialRow(
             id=new_id(),
-            kind=BASIC,
-            name=EST_DEMO_USER,
+            kind=kind,
+            name=name,
             created_at=self._clock.now(),
-            protocol="est",
+            protocol=protocol,
             verifier=verifier,
             source=DEMO_SOURCE,
         )
         self._settle(known, row, fits=known is not None and known.verifier == verifier, wanted=wanted)
 
-    def settle_acme(self, *, wanted: bool) -> None:
-        """The external account of ACME (RFC 8555 section 7.3.4). Raises StoreUnavailable."""
-        key, credential_id = demo_hmac_key(self._server_key, "acme-eab"), new_id()
-        known = self._known(ACME_EAB, EAB_DEMO_KEY_IDENTIFIER)
+    def _settle_sealed(
+        self, kind: CredentialKind, name: str, protocol: str, secret: bytes, *, wanted: bool
+    ) -> None:
+        """One whose secret is needed to verify."""
+        credential_id = new_id()
+        known = self._known(kind, name)
         row = CredentialRow(
             id=credential_id,
-            kind=ACME_EAB,
-            name=EAB_DEMO_KEY_IDENTIFIER,
+            kind=kind,
+            name=name,
             created_at=self._clock.now(),
-            protocol="acme",
-            sealed=seal(self._server_key, credential_id, key),
+            protocol=protocol,
+            sealed=seal(self._server_key, credential_id, secret),
             source=DEMO_SOURCE,
         )
-        self._settle(known, row, fits=self._opens_to(known, key), wanted=wanted)
+        self._settle(known, row, fits=self._opens_to(known, secret), wanted=wanted)
 
     def _known(self, kind: str, name: str) -> CredentialRow | None:
         return self._store.reader.read_blocking(

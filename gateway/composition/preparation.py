@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
@@ -32,6 +32,7 @@ from gateway.errors import ConfigurationError, GatewayError
 from gateway.pki.certificate import parse_certificate
 from gateway.plugins import Plugins
 from gateway.policy.rules import Bundle
+from gateway.quickstart import openssl_name
 from gateway.store import bundles
 from gateway.store.migrate import migrate
 from gateway.store.store import Store
@@ -41,13 +42,17 @@ EXIT_REFUSED = 1
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the supervisor tells people. ``issuing`` describes the issuing CA; ``crl`` is its CRL's URL."""
+    """What the supervisor tells people. ``issuing`` describes the issuing CA; ``crl`` is its CRL's URL.
+
+    ``protocols`` are those with an endpoint ``default``, ``demo`` says whether they have demo credentials;
+    ``cmp_recipient`` is the name of the CA behind CMP's, as openssl takes it.
+    """
 
     issuing: Mapping[str, str]
     crl: str | None
-    est_demo: bool
-    acme: bool = False  # whether the endpoint ``default`` of ACME is there, and its demo external account
-    acme_demo: bool = False
+    protocols: Sequence[str] = ()
+    demo: bool = False
+    cmp_recipient: str = ""
 
 
 class Preparation:
@@ -104,7 +109,7 @@ def _prepare(
 ) -> Prepared:
     clock, bundle = SystemClock(), policies.bundle
     wanted = config.demo_credentials != "off"
-    with_est, with_acme = (("est", "default") in bundle.endpoints, ("acme", "default") in bundle.endpoints)
+    protocols = sorted(protocol for protocol, name in bundle.endpoints if name == "default")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps say nothing to who starts a gateway
     migrate(config.database_url)
     opener = BackendOpener(config, data, addresses, plugins)
@@ -113,30 +118,38 @@ def _prepare(
     with Store(config.database_url, clock=clock) as store:
         _record_activation(store, bundle, clock)
         demo = DemoCredentials(store, data.server_key(), clock)
-        demo.settle_est(wanted=wanted and with_est)
-        demo.settle_acme(wanted=wanted and with_acme)
+        demo.settle_est(wanted=wanted and "est" in protocols)
+        demo.settle_acme(wanted=wanted and "acme" in protocols)
+        demo.settle_scep(wanted=wanted and "scep" in protocols)
+        demo.settle_cmp(wanted=wanted and "cmp" in protocols)
         identities = MessageIdentities(
             plugins.identity_kinds(), ActiveBundle(bundle), backends, store, clock, data
         )
-        asyncio.run(_certificates(config, data, backends, store, clock, identities))
+        recipient = asyncio.run(_certificates(TlsIdentity(config, data), identities, bundle, backends, store))
     PolicyFiles(config, data, plugins).activate(policies)
     issuing, crl = _publish(data, backends, addresses)
-    return Prepared(issuing, crl, wanted and with_est, with_acme, wanted and with_acme)
+    return Prepared(issuing, crl, protocols, wanted, recipient)
 
 
 async def _certificates(
-    config: Config,
-    data: DataDirectory,
-    backends: BackendSet,
-    store: Store,
-    clock: Clock,
-    identities: MessageIdentities,
-) -> None:
-    identity = TlsIdentity(config, data)
-    if any(listener.tls == "auto" for listener in config.listeners) and identity.due(clock):
-        await identity.issue(signing_backend(backends), backends, store, clock)
+    tls: TlsIdentity, identities: MessageIdentities, bundle: Bundle, backends: BackendSet, store: Store
+) -> str:
+    """Have issued what the gateway needs for itself. Gives the name of the CA behind CMP's default."""
+    clock = SystemClock()
+    if tls.wanted and tls.due(clock):
+        await tls.issue(signing_backend(backends), backends, store, clock)
     await identities.prepare()
+    recipient = await _recipient(bundle, backends)
     await backends.aclose()
+    return recipient
+
+
+async def _recipient(bundle: Bundle, backends: BackendSet) -> str:
+    endpoint = bundle.endpoints.get(("cmp", "default"))
+    if endpoint is None:
+        return ""
+    issuer = await backends.issuer(endpoint.backend, endpoint.ca)
+    return openssl_name(issuer.certificate.subject)
 
 
 def _publish(

@@ -39,6 +39,11 @@ class TlsIdentity:
         self._certificate = data.path / "tls" / "server.pem"
         self._data = data
 
+    @property
+    def wanted(self) -> bool:
+        """Whether any listener presents it."""
+        return any(listener.tls == "auto" for listener in self._config.listeners)
+
     def passphrase(self) -> bytes:
         """Raises SecretUnavailable."""
         reference = self._config.passphrase or f"file:{self._data.passphrase_file}"

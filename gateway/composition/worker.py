@@ -174,7 +174,7 @@ class Worker:
         self._background.every(
             "message identities", FOLLOW_S, lambda: self._identities.follow(self._may_make_identities)
         )
-        if any(listener.tls == "auto" for listener in self._config.listeners):
+        if self._tls.wanted:
             self._background.every("tls-renewal", RENEWAL_S, self._renew_tls)
             self._background.forever("tls-files", self._follow_tls)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from gateway import quickstart
+from gateway.banner import banner, est_command
 from gateway.errors import ConfigurationError
-from gateway.quickstart import EstAccess, QuickStart, banner, demo_secret, demo_wanted, est_command
+from gateway.quickstart import EstAccess, QuickStart, demo_secret, demo_wanted
 
 PASSWORD = "planted-Secret_0123456789"
 
