@@ -15,10 +15,12 @@ from typing import Annotated
 from cryptography.hazmat import asn1
 
 from gateway.asn1 import der, typed
+from gateway.asn1.typed import Part
 from gateway.errors import MalformedMessage
 from gateway.model.reasons import ReasonCode
 
-MAX_MESSAGE_OCTETS = 1 << 20
+MAX_MESSAGE_OCTETS = 1 << 20  # a front end takes less; CRLs in answers need it
+MAX_HEADER_OCTETS = 1 << 17
 MAX_EXTRA_CERTS = 20
 MAX_FREE_TEXTS = 20
 MAX_GENERAL_INFO = 50
@@ -28,7 +30,6 @@ MAX_FREE_TEXT_OCTETS = 4096
 MAX_IDENTIFIER_OCTETS = 512
 
 _PROTECTION, _EXTRA_CERTS = 0xA0, 0xA1
-_Part = tuple[int, int, int, int]  # as der.children gives it
 
 
 class BodyType(IntEnum):
@@ -168,7 +169,7 @@ def decode_message(octets: bytes) -> PkiMessage:
         raise MalformedMessage(f"a PKIMessage starts with a SEQUENCE (30), not with {tag:02x}")
     if end != len(octets):
         raise MalformedMessage(f"{len(octets) - end} bytes follow the PKIMessage")
-    parts = der.children(octets, start, end) if end - start < MAX_MESSAGE_OCTETS else []
+    parts = typed.parts(octets, start, end, "PKIMessage", 4)
     tags = [part[0] for part in parts]
     if tags[2:] not in ([], [_PROTECTION], [_EXTRA_CERTS], [_PROTECTION, _EXTRA_CERTS]) or len(tags) < 2:
         raise MalformedMessage("a PKIMessage must hold header, body, and maybe protection and extraCerts")
@@ -196,6 +197,8 @@ def decode_message(octets: bytes) -> PkiMessage:
 
 def decode_header(header_der: bytes) -> PkiHeader:
     """Read one PKIHeader. Raises MalformedMessage; ``path`` names the field."""
+    if len(header_der) > MAX_HEADER_OCTETS:
+        raise MalformedMessage(f"a header of {len(header_der)} octets; at most {MAX_HEADER_OCTETS} are read")
     header = typed.decode(_Header, header_der, "header of the PKIMessage", _HEADER_FIELDS)
     time, algorithm = header.message_time, header.protection_alg
     for name, octets in (
@@ -294,9 +297,36 @@ def generalized_time(moment: datetime) -> bytes:
     return der.tlv(der.GENERALIZED_TIME, moment.astimezone(UTC).strftime("%Y%m%d%H%M%SZ").encode())
 
 
+def time(moment: datetime) -> bytes:
+    """A Time: UTCTime through 2049 (RFC 5280 section 4.1.2.5)."""
+    encoded = generalized_time(moment)
+    return der.tlv(der.UTC_TIME, encoded[4:]) if 1950 <= moment.year < 2050 else encoded
+
+
+def decode_time(time_der: bytes) -> datetime:
+    """Read a Time; aware UTC. Raises MalformedMessage."""
+    if time_der[:1] == bytes((der.UTC_TIME,)):
+        return typed.decode(asn1.UTCTime, time_der, "time").as_datetime()
+    return typed.decode(asn1.GeneralizedTime, time_der, "time").as_datetime()
+
+
 def bit_string(octets: bytes) -> bytes:
     """A BIT STRING without unused bits."""
     return der.tlv(der.BIT_STRING, b"\x00" + octets)
+
+
+def decode_free_text(texts_der: bytes, what: str) -> tuple[str, ...]:
+    """Read a PKIFreeText. Raises MalformedMessage."""
+    texts = []
+    for element in typed.elements(texts_der, MAX_FREE_TEXTS, what):
+        tag, start, _ = der.read_tlv(element)
+        if tag != der.UTF8_STRING:
+            raise MalformedMessage(f"the {what} must hold UTF8Strings", path=what)
+        try:
+            texts.append(element[start:].decode())
+        except UnicodeDecodeError as exc:
+            raise MalformedMessage(f"the {what} holds no UTF-8", path=what) from exc
+    return read_free_text(texts, what)
 
 
 def read_free_text(texts: list[str] | None, what: str) -> tuple[str, ...]:
@@ -336,14 +366,14 @@ def _general_name(element: asn1.TLV, what: str) -> bytes:
     return typed.whole(element)
 
 
-def _check_single(octets: bytes, part: _Part, what: str, path: str) -> None:
+def _check_single(octets: bytes, part: Part, what: str, path: str) -> None:
     """An explicit tag holds one element."""
     _, _, end = der.read_tlv(octets, part[2], part[3])
     if end != part[3]:
         raise MalformedMessage(f"the {what} must hold one element", path=path)
 
 
-def _read_protection(octets: bytes, part: _Part) -> bytes:
+def _read_protection(octets: bytes, part: Part) -> bytes:
     tag, start, end = der.read_tlv(octets, part[2], part[3])
     if tag != der.BIT_STRING or end != part[3] or start == end or octets[start] != 0:
         raise MalformedMessage("the protection must be a BIT STRING without unused bits", path="protection")

@@ -10,8 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from gateway.asn1 import der, typed
+from gateway.asn1.cmp import decode_time
+from gateway.asn1.typed import Part
+from gateway.errors import MalformedMessage
+
 MAX_REQUESTS = 50
 MAX_CONTROLS = 20
+MAX_REQUEST_OCTETS = 1 << 16  # the longest keys with their signatures have 50,000
 _SERIAL_OCTETS = 64  # RFC 5280 4.1.2.2 allows 20; foreign certificates in revocation requests have more
 
 _ID_REG_CTRL = "1.3.6.1.5.5.7.5.1"
@@ -40,6 +46,7 @@ _TEMPLATE_TAGS = (
     _EXTENSIONS,
 )
 _RA_VERIFIED, _SIGNATURE, _KEY_ENCIPHERMENT, _KEY_AGREEMENT = 0x80, 0xA1, 0xA2, 0xA3
+_PRIVATE_KEY_METHODS = {0x80: "thisMessage", 0x82: "dhMAC", 0xA3: "agreeMAC", 0xA4: "encryptedKey"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +158,178 @@ class CertReqMsg:
     def control(self, oid: str) -> Control | None:
         """The control of this type, if there is one."""
         return next((control for control in self.controls if control.oid == oid), None)
+
+
+def decode_cert_req_messages(body_der: bytes) -> tuple[CertReqMsg, ...]:
+    """Read the body of an ir, cr, kur, krr or ccr (RFC 4211 section 3). Raises MalformedMessage."""
+    requests = typed.elements(body_der, MAX_REQUESTS, "list of certificate requests", least=1)
+    return tuple(decode_cert_req_msg(request) for request in requests)
+
+
+def decode_cert_req_msg(request_der: bytes) -> CertReqMsg:
+    """Read one CertReqMsg. Raises MalformedMessage."""
+    if len(request_der) > MAX_REQUEST_OCTETS:
+        raise _malformed(
+            f"a certificate request of {len(request_der)} octets; at most {MAX_REQUEST_OCTETS} are read"
+        )
+    parts = typed.fields_of(request_der, "certificate request")
+    tags = [part[0] for part in parts]
+    has_pop = len(tags) > 1 and tags[1] in (_RA_VERIFIED, _SIGNATURE, _KEY_ENCIPHERMENT, _KEY_AGREEMENT)
+    if tags[:1] != [der.SEQUENCE] or tags[2 if has_pop else 1 :] not in ([], [der.SEQUENCE]):
+        raise _malformed("a CertReqMsg must hold certReq, and maybe popo and regInfo")
+    cert_req_der = typed.element(request_der, parts[0])
+    fields = typed.fields_of(cert_req_der, "certReq")
+    if [field[0] for field in fields] not in (
+        [der.INTEGER, der.SEQUENCE],
+        [der.INTEGER, der.SEQUENCE, der.SEQUENCE],
+    ):
+        raise _malformed("a certReq must hold certReqId, certTemplate, and maybe controls", "certReq")
+    return CertReqMsg(
+        cert_req_id=typed.integer(typed.content(cert_req_der, fields[0]), "certReqId"),
+        template=decode_template(typed.element(cert_req_der, fields[1])),
+        cert_req_der=cert_req_der,
+        controls=read_controls(typed.element(cert_req_der, fields[2]), "controls") if fields[2:] else (),
+        pop=_read_pop(request_der, parts[1]) if has_pop else None,
+        reg_info=read_controls(typed.element(request_der, parts[-1]), "regInfo")
+        if tags[-1] == der.SEQUENCE and len(tags) > 1
+        else (),
+    )
+
+
+def decode_template(template_der: bytes) -> CertTemplate:
+    """Read one CertTemplate (RFC 4211 section 5), also of a revocation request. Raises MalformedMessage."""
+    fields: dict[int, bytes] = {}
+    last = -1
+    if len(template_der) > MAX_REQUEST_OCTETS:
+        raise _malformed(
+            f"a certTemplate of {len(template_der)} octets; at most {MAX_REQUEST_OCTETS} are read"
+        )
+    for part in typed.fields_of(template_der, "certTemplate"):
+        position = _TEMPLATE_TAGS.index(part[0]) if part[0] in _TEMPLATE_TAGS else -1
+        if position <= last:
+            raise _malformed(f"the certTemplate has a field {part[0]:02x} out of place", "certTemplate")
+        last = position
+        fields[part[0]] = typed.content(template_der, part)
+    not_before, not_after = _read_validity(fields.get(_VALIDITY))
+    version, serial = fields.get(_VERSION), fields.get(_SERIAL)
+    return CertTemplate(
+        version=None if version is None else typed.integer(version, "version"),
+        serial_number=None
+        if serial is None
+        else typed.integer(serial, "serialNumber", most_octets=_SERIAL_OCTETS),
+        signing_alg_der=_retagged(fields.get(_SIGNING_ALG)),
+        issuer_der=_read_name(fields.get(_ISSUER), "issuer"),
+        not_before=not_before,
+        not_after=not_after,
+        subject_der=_read_name(fields.get(_SUBJECT), "subject"),
+        public_key_der=_retagged(fields.get(_PUBLIC_KEY)),
+        issuer_uid=fields.get(_ISSUER_UID),
+        subject_uid=fields.get(_SUBJECT_UID),
+        extensions_der=_retagged(fields.get(_EXTENSIONS)),
+    )
+
+
+def decode_cert_id(cert_id_der: bytes) -> CertId:
+    """Read one CertId. Raises MalformedMessage."""
+    parts = typed.fields_of(cert_id_der, "certificate identifier")
+    if len(parts) != 2 or parts[0][0] & 0xC0 != 0x80 or parts[1][0] != der.INTEGER:
+        raise _malformed("a CertId must be issuer and serialNumber")
+    serial = typed.integer(typed.content(cert_id_der, parts[1]), "serialNumber", most_octets=_SERIAL_OCTETS)
+    return CertId(typed.element(cert_id_der, parts[0]), serial)
+
+
+def read_controls(controls_der: bytes, what: str) -> tuple[Control, ...]:
+    """Read Controls or regInfo. Raises MalformedMessage."""
+    controls = []
+    for element in typed.elements(controls_der, MAX_CONTROLS, what):
+        parts = typed.fields_of(element, what)
+        if len(parts) != 2 or parts[0][0] != der.OID:
+            raise _malformed(f"an element of {what} must be an identifier and a value", what)
+        controls.append(
+            Control(der.oid_text(typed.content(element, parts[0])), typed.element(element, parts[1]))
+        )
+    return tuple(controls)
+
+
+def _read_validity(content: bytes | None) -> tuple[datetime | None, datetime | None]:
+    if content is None:
+        return None, None
+    times: dict[int, datetime] = {}
+    last = 0
+    for tag, _, start, end in typed.parts(content, 0, len(content), "validity"):
+        if tag not in (0xA0, 0xA1) or tag <= last:
+            raise _malformed("the validity must hold notBefore or notAfter or both", "validity")
+        last = tag
+        times[tag] = decode_time(content[start:end])
+    return times.get(0xA0), times.get(0xA1)
+
+
+def _read_name(content: bytes | None, what: str) -> bytes | None:
+    """A Name is a CHOICE, so its tag is explicit."""
+    if content is None:
+        return None
+    tag, _, end = der.read_tlv(content)
+    if tag != der.SEQUENCE or end != len(content):
+        raise _malformed(f"the {what} must be one Name", what)
+    return content
+
+
+def _read_pop(source: bytes, part: Part) -> ProofOfPossession:
+    tag, _, start, end = part
+    if tag == _RA_VERIFIED:
+        if start != end:
+            raise _malformed("raVerified must be NULL", "popo")
+        return RaVerified()
+    if tag == _SIGNATURE:
+        return _read_signing_key_pop(source, start, end)
+    use = KeyUse.KEY_ENCIPHERMENT if tag == _KEY_ENCIPHERMENT else KeyUse.KEY_AGREEMENT
+    method_tag, method_start, method_end = der.read_tlv(source, start, end)
+    method = _PRIVATE_KEY_METHODS.get(method_tag)
+    if method_tag == 0x81:
+        # SubsequentMessage ::= INTEGER { encrCert (0), challengeResp (1) }
+        method = {b"\x00": "encrCert", b"\x01": "challengeResp"}.get(source[method_start:method_end])
+    if method is None or method_end != end:
+        raise _malformed(f"the popo {use} has none of the forms of RFC 4211 section 4.2", "popo")
+    return PrivateKeyPop(use, method, source[start:end])
+
+
+def _read_signing_key_pop(source: bytes, start: int, end: int) -> SigningKeyPop:
+    parts = typed.parts(source, start, end, "popo")
+    tags = [part[0] for part in parts]
+    if tags not in ([der.SEQUENCE, der.BIT_STRING], [0xA0, der.SEQUENCE, der.BIT_STRING]):
+        raise _malformed("a POPOSigningKey must hold an algorithm and a signature", "popo")
+    signature = typed.bit_string(source, parts[-1][2], parts[-1][3], "signature of the popo")
+    key_input = _read_signing_key_input(typed.content(source, parts[0])) if len(parts) == 3 else None
+    return SigningKeyPop(typed.element(source, parts[-2]), signature, key_input)
+
+
+def _read_signing_key_input(content: bytes) -> SigningKeyInput:
+    parts = typed.parts(content, 0, len(content), "poposkInput")
+    if [part[0] for part in parts] not in ([0xA0, der.SEQUENCE], [der.SEQUENCE, der.SEQUENCE]):
+        raise _malformed("a poposkInput must hold sender or publicKeyMAC, and a public key", "poposkInput")
+    first = parts[0]
+    authenticator: bytes | PkMacValue = typed.content(content, first)
+    if first[0] == der.SEQUENCE:
+        authenticator = _read_pk_mac(content, first)
+    elif der.read_tlv(content, first[2], first[3])[2] != first[3]:
+        raise _malformed("the sender of a poposkInput must be one GeneralName", "poposkInput")
+    # The signature is over the structure with its own tag, not with the implicit [0] (RFC 4211 section 4.1)
+    return SigningKeyInput(authenticator, typed.element(content, parts[1]), der.tlv(der.SEQUENCE, content))
+
+
+def _read_pk_mac(source: bytes, part: Part) -> PkMacValue:
+    parts = typed.parts(source, part[2], part[3], "publicKeyMAC")
+    if [inner[0] for inner in parts] != [der.SEQUENCE, der.BIT_STRING]:
+        raise _malformed("a publicKeyMAC must hold an algorithm and a value", "poposkInput")
+    return PkMacValue(
+        typed.element(source, parts[0]), typed.bit_string(source, parts[1][2], parts[1][3], "publicKeyMAC")
+    )
+
+
+def _retagged(content: bytes | None) -> bytes | None:
+    """A SEQUENCE under an implicit tag, with its own tag again."""
+    return None if content is None else der.tlv(der.SEQUENCE, content)
+
+
+def _malformed(message: str, path: str = "") -> MalformedMessage:
+    return MalformedMessage(message, path=path)

@@ -15,6 +15,7 @@ from gateway.asn1 import der
 from gateway.errors import MalformedMessage
 
 T = TypeVar("T")
+Part = tuple[int, int, int, int]  # identifier, offset of the element, start and end of its content
 _MOST_FIELDS = 16
 _MAX_INTEGER_BITS = 63
 
@@ -39,10 +40,9 @@ def decode(cls: type[T], octets: bytes, what: str, fields: Mapping[int, str] | N
 def _faulty_field(cls: type[object], octets: bytes, fields: Mapping[int, str]) -> str:
     """The one optional field without which everything would be right."""
     tag, start, end = der.read_tlv(octets)
-    children = der.children(octets, start, end) if tag == der.SEQUENCE else []
-    if len(children) > _MOST_FIELDS:
+    if tag != der.SEQUENCE:
         return ""
-    for child_tag, offset, _, stop in children:
+    for child_tag, offset, _, stop in parts(octets, start, end, "structure"):
         if child_tag in fields:
             try:
                 asn1.decode_der(cls, der.sequence(octets[start:offset], octets[stop:end]))
@@ -50,6 +50,39 @@ def _faulty_field(cls: type[object], octets: bytes, fields: Mapping[int, str]) -
                 continue
             return fields[child_tag]
     return ""
+
+
+def parts(source: bytes, start: int, end: int, what: str, most: int = _MOST_FIELDS) -> list[Part]:
+    """The elements between two offsets, as ``der.children`` gives them, but never more than ``most``.
+
+    Raises MalformedMessage.
+    """
+    found: list[Part] = []
+    while start < end:
+        tag, inner, stop = der.read_tlv(source, start, end)
+        if len(found) == most:
+            raise MalformedMessage(f"the {what} has more than {most} fields")
+        found.append((tag, start, inner, stop))
+        start = stop
+    return found
+
+
+def fields_of(source: bytes, what: str) -> list[Part]:
+    """The fields of a SEQUENCE that is the whole source, sixteen at most. Raises MalformedMessage."""
+    tag, start, end = der.read_tlv(source)
+    if tag != der.SEQUENCE or end != len(source):
+        raise MalformedMessage(f"the {what} must be one SEQUENCE")
+    return parts(source, start, end, what)
+
+
+def element(source: bytes, part: Part) -> bytes:
+    """A part with its identifier and length."""
+    return source[part[1] : part[3]]
+
+
+def content(source: bytes, part: Part) -> bytes:
+    """A part without them."""
+    return source[part[2] : part[3]]
 
 
 def elements(octets: bytes, most: int, what: str, *, least: int = 0) -> list[bytes]:
@@ -76,16 +109,16 @@ def bounded(number: int, what: str) -> int:
     return number
 
 
-def integer(content: bytes, what: str, *, most_octets: int = 8) -> int:
+def integer(octets: bytes, what: str, *, most_octets: int = 8) -> int:
     """The value of an INTEGER's content octets (X.690 section 8.3), of 64 bits unless told.
 
     Raises MalformedMessage.
     """
-    if not content or (len(content) > 1 and content[0] in (0, 0xFF) and content[0] >> 7 == content[1] >> 7):
+    if not octets or (len(octets) > 1 and octets[0] in (0, 0xFF) and octets[0] >> 7 == octets[1] >> 7):
         raise MalformedMessage(f"the {what} is no INTEGER in its shortest form")
-    if len(content) > most_octets:
-        raise MalformedMessage(f"the {what} is an INTEGER of {len(content)} octets; at most {most_octets}")
-    return int.from_bytes(content, "big", signed=True)
+    if len(octets) > most_octets:
+        raise MalformedMessage(f"the {what} is an INTEGER of {len(octets)} octets; at most {most_octets}")
+    return int.from_bytes(octets, "big", signed=True)
 
 
 def bit_string(octets: bytes, start: int, end: int, what: str) -> bytes:
@@ -95,6 +128,6 @@ def bit_string(octets: bytes, start: int, end: int, what: str) -> bytes:
     return octets[start + 1 : end]
 
 
-def whole(element: asn1.TLV) -> bytes:
+def whole(tlv: asn1.TLV) -> bytes:
     """The element as it was received; strict DER has one encoding only."""
-    return asn1.encode_der(element)
+    return asn1.encode_der(tlv)

@@ -91,7 +91,7 @@ def parse_csr(csr_der: bytes) -> ParsedCsr:
     version, subject_tlv, key_tlv = fields[:3]
     if csr_der[version[2] : version[3]] != b"\x00":
         raise _malformed("the version of the CSR must be 0 (RFC 2986 section 4.1)", "version")
-    subject = _read_subject(csr_der[subject_tlv[1] : subject_tlv[3]])
+    subject = read_requested_subject(csr_der[subject_tlv[1] : subject_tlv[3]])
     public_key, loaded_key = read_key(csr_der[key_tlv[1] : key_tlv[3]])
     attributes = _read_attributes(csr_der, fields[3][2], fields[3][3]) if len(fields) == 4 else _Attributes()
     signature_algorithm = read_signature_algorithm(csr_der, algorithm[2], algorithm[3])
@@ -155,7 +155,8 @@ def _outer(csr_der: bytes) -> tuple[tuple[int, int, int, int], ...]:
     return tuple(parts)
 
 
-def _read_subject(name_der: bytes) -> DistinguishedName:
+def read_requested_subject(name_der: bytes) -> DistinguishedName:
+    """A Name that is asked for; a fault in it points there. Raises MalformedMessage."""
     try:
         return decode_name(name_der)
     except MalformedMessage as exc:
@@ -228,7 +229,7 @@ def _read_requested(
         return (), ()
     for index, extension in enumerate(found):
         if extension.oid == oids.SUBJECT_ALT_NAME:
-            return _read_sans(extension.value_der), found[:index] + found[index + 1 :]
+            return read_requested_sans(extension.value_der), found[:index] + found[index + 1 :]
     return (), found
 
 
@@ -237,7 +238,8 @@ def _read_extension_request(values: bytes) -> tuple[Extension, ...]:
     return read_extensions(values, start, end)
 
 
-def _read_sans(value_der: bytes) -> tuple[GeneralName, ...]:
+def read_requested_sans(value_der: bytes) -> tuple[GeneralName, ...]:
+    """The value of a subjectAltName that is asked for. Raises MalformedMessage."""
     der.check_shape(value_der)
     try:
         return decode_general_names(value_der)
