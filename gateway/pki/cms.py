@@ -1,4 +1,4 @@
-"""Certificates in a degenerate SignedData, "certs-only" (RFC 5652 section 5.1, RFC 7030 section 4.1.3)."""
+"""Certificates or a CRL in a degenerate SignedData (RFC 5652 section 5.1, RFC 7030 4.1.3, RFC 8894 3.4)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,16 @@ def certs_only(certificates: Sequence[bytes]) -> bytes:
     """
     if not certificates:
         raise ValueError("a certs-only message needs at least one certificate")
-    signed_data = der.tlv(
-        der.SEQUENCE,
-        _BEFORE_CERTIFICATES + der.tlv(_CONTEXT_0, b"".join(certificates)) + _NO_SIGNER_INFOS,
-    )
+    return _degenerate(der.tlv(_CONTEXT_0, b"".join(certificates)))
+
+
+def crls_only(crl_der: bytes) -> bytes:
+    """Pack a DER CRL into a degenerate SignedData without certificates (RFC 8894 section 4.6.1)."""
+    return _degenerate(der.tlv(_CONTEXT_1, crl_der))
+
+
+def _degenerate(certificates_or_crls: bytes) -> bytes:
+    signed_data = der.tlv(der.SEQUENCE, _BEFORE_CERTIFICATES + certificates_or_crls + _NO_SIGNER_INFOS)
     return der.tlv(der.SEQUENCE, _SIGNED_DATA + der.tlv(_CONTEXT_0, signed_data))
 
 

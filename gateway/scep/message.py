@@ -6,14 +6,44 @@ verifies and decrypts: what it refuses becomes a CertRep FAILURE to the message 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from gateway.asn1 import cms, der
+from gateway.asn1.ber import BerReader
+from gateway.asn1.cms import EnvelopedData, IssuerAndSerial, KeyTransRecipient, SignedData
+from gateway.errors import MalformedMessage
 from gateway.frontend import MessageIdentity
 from gateway.model.keys import ClientKey
+from gateway.model.reasons import ReasonCode
+from gateway.pki import cms_enveloped, cms_signed
 from gateway.pki.certificate import ParsedCertificate
-from gateway.pki.csr import ParsedCsr
+from gateway.pki.csr import ParsedCsr, parse_csr, verify_possession
+from gateway.pki.signatures import BROKEN_HASHES
+from gateway.scep import attributes
+
+__all__ = [
+    "IssuerAndSerial",
+    "IssuerAndSubject",
+    "MessageRules",
+    "MessageType",
+    "PkiStatus",
+    "ScepRequest",
+    "SignedMessage",
+    "addressed_identity",
+    "open_pki_message",
+    "read_csr",
+    "read_issuer_and_serial",
+    "read_issuer_and_subject",
+    "read_pki_message",
+]
+
+
+_REQUEST_ATTRIBUTES = (attributes.TRANSACTION_ID, attributes.MESSAGE_TYPE, attributes.SENDER_NONCE)
+# Nothing can verify a signature over MD2
+_HASHES_WITHOUT_PROOF = frozenset({"md2"})
 
 
 class MessageType(IntEnum):
@@ -26,6 +56,9 @@ class MessageType(IntEnum):
     CERT_POLL = 20
     GET_CERT = 21
     GET_CRL = 22
+
+
+_REQUEST_TYPES = frozenset(MessageType) - {MessageType.CERT_REP}
 
 
 class PkiStatus(IntEnum):
@@ -64,6 +97,7 @@ class SignedMessage:
     signer: ParsedCertificate
     certificates_der: tuple[bytes, ...]  # as sent, the signer's among them
     digest: str
+    signed: SignedData = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +120,35 @@ class IssuerAndSubject:
     subject_der: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerAndSerial:
-    """RFC 5652 section 10.2.4; the issuer is a whole Name as DER."""
-
-    issuer_der: bytes
-    serial: int
-
-
 def read_pki_message(octets: bytes) -> SignedMessage:
     """Read the SignedData and its attributes. Raises MalformedMessage, for HTTP 400."""
-    raise NotImplementedError
+    if not octets:
+        raise MalformedMessage("the message is empty", code=ReasonCode.MESSAGE_EMPTY)
+    signed = cms.read_signed_data(octets)
+    if signed.content_type != cms.DATA:
+        # RFC 8894 3.2: the eContentType MUST be data
+        raise MalformedMessage(f"a pkiMessage must sign content of type data, not {signed.content_type}")
+    if len(signed.signers) != 1:
+        raise MalformedMessage(f"a pkiMessage must have one signer, not {len(signed.signers)}")
+    signer = signed.signers[0]
+    if not signer.attributes:
+        raise MalformedMessage("a pkiMessage must have signed attributes")
+    found = {oid: cms_signed.single_value(signer.attributes, oid) for oid in _REQUEST_ATTRIBUTES}
+    transaction_id = found[attributes.TRANSACTION_ID]
+    if transaction_id is None:
+        raise MalformedMessage("a pkiMessage must have a transactionID")
+    content, content_der = attributes.read_transaction_id(transaction_id)
+    return SignedMessage(
+        message_sha256=hashlib.sha256(octets).hexdigest(),
+        transaction_id=content,
+        transaction_id_der=content_der,
+        message_type=attributes.read_number(found[attributes.MESSAGE_TYPE]),
+        sender_nonce=attributes.read_nonce(found[attributes.SENDER_NONCE]),
+        signer=cms_signed.find_certificate(signed.certificates_der, signer.sid),
+        certificates_der=signed.certificates_der,
+        digest=cms_signed.digest_name(signer.digest),
+        signed=signed,
+    )
 
 
 def addressed_identity(message: SignedMessage, identities: Sequence[MessageIdentity]) -> MessageIdentity:
@@ -104,7 +156,31 @@ def addressed_identity(message: SignedMessage, identities: Sequence[MessageIdent
 
     Never raises MalformedMessage: this is for refusals too. Raises ValueError if there are no identities.
     """
-    raise NotImplementedError
+    if not identities:
+        raise ValueError("an endpoint without identity cannot answer")
+    try:
+        enveloped = cms.read_enveloped_data(message.signed.content or b"")
+        return _addressed(enveloped, identities)[0]
+    except MalformedMessage:
+        return identities[0]
+
+
+def _addressed(
+    enveloped: EnvelopedData, identities: Sequence[MessageIdentity]
+) -> tuple[MessageIdentity, KeyTransRecipient]:
+    """Identity and recipient that fit each other. Raises MalformedMessage if there are none."""
+    found = cms_enveloped.find_recipient(enveloped, [each.certificate_der for each in identities])
+    if found is None:
+        if enveloped.recipients:
+            raise MalformedMessage(
+                "the message is encrypted to another certificate than this endpoint has; fetch it anew with"
+                " GetCACert and encrypt to that one"
+            )
+        raise MalformedMessage(
+            "the message is not encrypted to an RSA key; no other kind of recipient is supported",
+            code=ReasonCode.MESSAGE_ALGORITHM,
+        )
+    return identities[found[0]], found[1]
 
 
 def open_pki_message(
@@ -112,11 +188,45 @@ def open_pki_message(
 ) -> ScepRequest:
     """Verify the signature, then decrypt. Two RSA operations at most: one public, one private.
 
-    Raises MalformedMessage, for a CertRep FAILURE: message.algorithm for a digest, a key or a cipher that is
-    not taken, message.integrity for a wrong signature, message.unsupported for a message type that is not
-    one of a request, message.asn1 for all else. Whatever goes wrong in decryption is one and the same fault.
+    Raises MalformedMessage, for a CertRep FAILURE: message.algorithm for a digest or a cipher that is not
+    taken, ``key.*`` for a signer's key that is none, message.integrity for a wrong signature,
+    message.unsupported for a message type that is not one of a request, message.asn1 for all else. Whatever
+    goes wrong in decryption is one and the same fault.
     """
-    raise NotImplementedError
+    cms_signed.verify_signer(message.signed, message.signed.signers[0], message.signer, rules.digests)
+    message_type = _request_type(message.message_type)
+    if message.sender_nonce is None:
+        # RFC 8894 3.2.1: every message MUST have a senderNonce
+        raise MalformedMessage("the message must have a senderNonce, an OCTET STRING of 16 bytes")
+    if not message.signed.content:
+        # RFC 8894 3.2: only PENDING and FAILURE have no content
+        raise MalformedMessage("the message must hold a pkcsPKIEnvelope, but its signed content is empty")
+    enveloped = cms.read_enveloped_data(message.signed.content)
+    identity, recipient = _addressed(enveloped, identities)
+    cipher = cms_enveloped.check_algorithms(enveloped, recipient, rules.ciphers)
+    return ScepRequest(
+        message=message,
+        message_type=message_type,
+        sender_nonce=message.sender_nonce,
+        identity=identity,
+        cipher=cipher,
+        payload=cms_enveloped.decrypt(enveloped, recipient, identity.signer),
+    )
+
+
+def _request_type(number: int | None) -> MessageType:
+    if number is None:
+        raise MalformedMessage(
+            "the messageType must be a decimal number in a PrintableString",
+            code=ReasonCode.MESSAGE_UNSUPPORTED,
+        )
+    # RFC 8894 3.2.1.2: types that are not defined MUST be treated as errors; CertRep is for answers
+    if number not in _REQUEST_TYPES:
+        raise MalformedMessage(
+            f"the messageType {number} is none of a request that is known here",
+            code=ReasonCode.MESSAGE_UNSUPPORTED,
+        )
+    return MessageType(number)
 
 
 def read_csr(request: ScepRequest, rules: MessageRules) -> tuple[ParsedCsr, ClientKey]:
@@ -127,14 +237,37 @@ def read_csr(request: ScepRequest, rules: MessageRules) -> tuple[ParsedCsr, Clie
     is wrong, is the same fault as one that cannot be decrypted. Raises MalformedMessage: that one, or
     key.signature-hash for a hash that is not taken.
     """
-    raise NotImplementedError
+    try:
+        parsed = parse_csr(request.payload)
+        key = verify_possession(parsed, refused_hashes=_HASHES_WITHOUT_PROOF)
+    except MalformedMessage as error:
+        raise cms_enveloped.cannot_be_opened(f"{error.code}: {error}") from error
+    if parsed.signature_hash in BROKEN_HASHES and parsed.signature_hash not in rules.digests:
+        raise MalformedMessage(
+            f"the CSR is signed with {parsed.signature_hash}, which is broken; use SHA-256 or better",
+            code=ReasonCode.KEY_SIGNATURE_HASH,
+            path="signature",
+        )
+    return parsed, key
 
 
 def read_issuer_and_subject(request: ScepRequest) -> IssuerAndSubject:
     """The payload of a CertPoll. Raises MalformedMessage: the same fault as one that cannot be decrypted."""
-    raise NotImplementedError
+    reader = BerReader(request.payload)
+    try:
+        whole = reader.whole()
+        parts = reader.children(whole)
+        if [whole.tag, *(part.tag for part in parts)] != [der.SEQUENCE, der.SEQUENCE, der.SEQUENCE]:
+            raise MalformedMessage("issuer and subject must be two names")
+        return IssuerAndSubject(reader.received(parts[0]), reader.received(parts[1]))
+    except MalformedMessage as error:
+        raise cms_enveloped.cannot_be_opened(str(error)) from error
 
 
 def read_issuer_and_serial(request: ScepRequest) -> IssuerAndSerial:
     """The payload of GetCert and GetCRL. Raises MalformedMessage as ``read_issuer_and_subject`` does."""
-    raise NotImplementedError
+    reader = BerReader(request.payload)
+    try:
+        return cms.read_issuer_and_serial(reader, reader.whole())
+    except MalformedMessage as error:
+        raise cms_enveloped.cannot_be_opened(str(error)) from error
