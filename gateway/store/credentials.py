@@ -92,15 +92,15 @@ def use(unit: Unit, credential_id: str, now: datetime) -> None:
 
 def by_name(connection: Connection, kind: str, name: str) -> CredentialRow | None:
     """The unrevoked credential of this kind and name; its expiry is for the caller to judge."""
-    if "\x00" in name:
-        return None  # PostgreSQL cannot even be asked for it
+    if not _askable(name):
+        return None
     row = _BY_NAME.first(connection, kind=kind, name=name)
     return None if row is None else _row(row)
 
 
 def revoked_by_name(connection: Connection, kind: str, name: str) -> CredentialRow | None:
     """The revoked credential of this kind and name, the newest of several."""
-    if "\x00" in name:
+    if not _askable(name):
         return None
     row = _REVOKED_BY_NAME.first(connection, kind=kind, name=name)
     return None if row is None else _row(row)
@@ -191,6 +191,14 @@ _USE = Statement(
     .values(uses_left=CREDENTIAL.c.uses_left - 1),
     ("credential_id", "now_s"),
 )
+
+
+def _askable(name: str) -> bool:
+    """Whether a database can be asked for it at all; none of what cannot was ever stored."""
+    try:
+        return b"\x00" not in name.encode()  # no character of PostgreSQL's
+    except UnicodeEncodeError:
+        return False
 
 
 def _row(row: Any) -> CredentialRow:

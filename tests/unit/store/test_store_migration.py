@@ -76,7 +76,7 @@ def test_partial_indexes_are_partial_in_the_database(database: str) -> None:
     )
     engine = open_engine(database)
     with engine.connect() as connection:
-        assert connection.exec_driver_sql(query).scalar_one() == 13
+        assert connection.exec_driver_sql(query).scalar_one() == 14
     engine.dispose()
 
 

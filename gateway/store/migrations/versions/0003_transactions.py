@@ -26,10 +26,12 @@ def upgrade() -> None:
     for name, kind in _COLUMNS:
         op.add_column("request", sa.Column(name, kind, nullable=True))
     _partial_index("request_unconfirmed_renewal", "request", ["renews_sha256"], "state = 'unconfirmed'")
-    op.create_index("credential_verifier", "credential", ["kind", "verifier"])
+    op.create_index("credential_verifier", "credential", ["verifier", "kind"])
+    _partial_index("credential_revoked_name", "credential", ["kind", "name"], "revoked_at IS NOT NULL")
 
 
 def downgrade() -> None:
+    op.drop_index("credential_revoked_name", "credential")
     op.drop_index("credential_verifier", "credential")
     op.drop_index("request_unconfirmed_renewal", "request")
     for name, _ in reversed(_COLUMNS):
