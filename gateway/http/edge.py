@@ -44,7 +44,7 @@ _BASE64_TAIL_SERVICES = frozenset(("ocsp",))
 # Their front end refuses an ambiguous path itself, in its protocol's words; it gets such a path as received.
 _OWN_REFUSAL_SERVICES = frozenset(("acme",))
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_PLAIN_HEADERS = frozenset((b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto", b"user-agent"))
+_PLAIN_HEADERS = frozenset((b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto"))
 _NOTABLE_HEADERS = CERTIFICATE_HEADERS | _PLAIN_HEADERS
 
 
@@ -138,16 +138,22 @@ class Edge:
             receive_body=BodyReader(receive),
             via_proxy=from_proxy,
         )
-        forged = {name for name, _ in notable if name in CERTIFICATE_HEADERS}
         if from_proxy:
             self._believe_proxy(request, notable)
-            if facts.listener.client_certificate_header is not CertificateHeader.NONE:
-                forged = set()  # read, and then removed, once the route is known
-        if forged:
-            request.headers = tuple(pair for pair in headers if pair[0] not in CERTIFICATE_HEADERS)
-            request.log["stripped"] = sorted(name.decode("latin-1") for name in forged)
+        if notable:
+            self._strip(request, notable, facts.listener)
         request.request_id = request.request_id or new_id()
         return request
+
+    def _strip(
+        self, request: HttpRequest, notable: list[tuple[bytes, bytes]], listener: ListenerSpec
+    ) -> None:
+        if request.via_proxy and listener.client_certificate_header is not CertificateHeader.NONE:
+            return  # read, and then removed, once the route is known
+        forged = {name for name, _ in notable if name in CERTIFICATE_HEADERS}
+        if forged:
+            request.headers = tuple(pair for pair in request.headers if pair[0] not in CERTIFICATE_HEADERS)
+            request.log["stripped"] = sorted(name.decode("latin-1") for name in forged)
 
     def _believe_proxy(self, request: HttpRequest, notable: list[tuple[bytes, bytes]]) -> None:
         forwarded = [value for name, value in notable if name == b"x-forwarded-for"]

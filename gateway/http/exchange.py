@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -21,6 +22,8 @@ _FORBIDDEN_IN_NAME = re.compile(rb"[^!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _FORBIDDEN_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _WIRE_NAMES = {b"www-authenticate": b"WWW-Authenticate", b"etag": b"ETag", b"te": b"TE"}
 _BODILESS = frozenset((204, 304))
+# The headers that say where a message ends: ours to write, but for a size that is known.
+_FRAMING = frozenset((b"Connection", b"Transfer-Encoding", b"Content-Length"))
 
 
 def wire_name(name: bytes) -> bytes:
@@ -35,6 +38,10 @@ def wire_name(name: bytes) -> bytes:
     if len(_WIRE_NAMES) < 1000:
         _WIRE_NAMES[name] = written
     return written
+
+
+def _faulty(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    return ", ".join(wire_name(name).decode() for name, value in headers if _FORBIDDEN_IN_VALUE.search(value))
 
 
 def plain_response(
@@ -146,18 +153,18 @@ class Exchange(RequestResponseCycle):
         status, headers = self._start["status"], self._start.get("headers", ())
         lines = [STATUS_LINE.get(status) or b"HTTP/1.1 %d \r\n" % status]
         sized = False
-        for name, value in (*self.protocol.server_state.default_headers, *headers):
-            written = wire_name(name)
-            if _FORBIDDEN_IN_VALUE.search(value):
-                raise ValueError(f"the value of the header {written.decode()} has control characters")
-            if written == b"Connection":
-                if b"close" in value.lower():
-                    self.keep_alive = False
-                continue
-            if written == b"Transfer-Encoding":
-                continue
-            if written == b"Content-Length":
-                sized = True
+        whole = [*self.protocol.server_state.default_headers, *headers]
+        if _FORBIDDEN_IN_VALUE.search(b"".join([value for _, value in whole])):
+            raise ValueError(f"a header has control characters in its value: {_faulty(whole)}")
+        for name, value in whole:
+            written = _WIRE_NAMES.get(name) or wire_name(name)
+            if written in _FRAMING:
+                if written == b"Content-Length":
+                    sized = True
+                else:
+                    if written == b"Connection" and b"close" in value.lower():
+                        self.keep_alive = False
+                    continue
             lines.append(b"%b: %b\r\n" % (written, value))
         if not sized and status not in _BODILESS:
             lines.append(self._framing(body_size))

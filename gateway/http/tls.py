@@ -24,7 +24,7 @@ from gateway.http.message import TlsPeer
 
 EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 section 2
 EXPORTER_BYTES = 32
-RECORD_BYTES = 16_384
+RECORD_BYTES, RECORD_HEADER_BYTES = 16_384, 5
 LINGER_S = 2.0
 # No TLS record begins with a letter (RFC 8446 section 5.1).
 _PLAIN_HTTP = re.compile(rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE|PRI) ")
@@ -141,6 +141,7 @@ class TlsTerminator(asyncio.Protocol):
         self._read_paused = False
         self._finished = False  # our close_notify is out, or the connection failed
         self._saw_bytes = False
+        self._drained = False  # OpenSSL has nothing left to decrypt
 
     # What the event loop calls
 
@@ -162,7 +163,10 @@ class TlsTerminator(asyncio.Protocol):
         self._ssl.bio_write(data)
         if self._inner is None and not self._shake_hands():
             return
-        self._decrypt()
+        # One whole record, as a request usually is: behind its content there is nothing to look for.
+        alone = self._drained and int.from_bytes(data[3:5], "big") + RECORD_HEADER_BYTES == len(data)
+        self._drained = False
+        self._decrypt(alone=alone)
 
     def eof_received(self) -> bool | None:
         if self._inner is None:
@@ -241,13 +245,15 @@ class TlsTerminator(asyncio.Protocol):
 
     # Plaintext in
 
-    def _decrypt(self) -> None:
+    def _decrypt(self, *, alone: bool = False) -> None:
+        """Hand on what can be decrypted. ``alone``: there is one record, which one call reads whole."""
         inner, recv = self._inner, self._ssl.recv
         assert inner is not None
         while not self._read_paused and not self._finished:
             try:
                 plaintext = recv(RECORD_BYTES)
             except SSL.WantReadError:
+                self._drained = True
                 return
             except SSL.ZeroReturnError:
                 # The client's close_notify: like the end of a TCP stream. An answer under way is still sent.
@@ -260,7 +266,10 @@ class TlsTerminator(asyncio.Protocol):
                 self._finished = True
                 self._real.close()
                 return
+            self._drained = alone
             inner.data_received(plaintext)
+            if alone:
+                return
 
     def pause_reading(self) -> None:
         if not self._read_paused:
