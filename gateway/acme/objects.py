@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -13,11 +12,12 @@ from gateway.acme.order_state import OrderState, OrderView
 from gateway.acme.paths import Links
 from gateway.acme.tables.authorizations import PROCESSING, AuthorizationRow
 from gateway.http.message import HttpResponse
+from gateway.json_writer import json_writer
 from gateway.model.evidence import PREVALIDATED
 
 JSON_TYPE = "application/json"
 Headers = tuple[tuple[str, str], ...]
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+_encode = json_writer()
 _FORBIDDEN_TYPES = frozenset({URN + "unauthorized", URN + "caa"})
 
 

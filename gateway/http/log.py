@@ -20,12 +20,13 @@ from typing import Any, BinaryIO
 
 import structlog
 
+from gateway.json_writer import json_writer
+
 FLUSH_S = 0.1
 BACKLOG_BYTES = 8 * 1024 * 1024  # beyond that lines are dropped and counted
 _URGENT = frozenset(("warning", "error", "critical"))
 
-# json.dumps would build an encoder for every line.
-_ENCODER = json.JSONEncoder(default=str, separators=(",", ":"))
+_ENCODE = json_writer(default=str)
 
 
 class LogWriter:
@@ -103,7 +104,7 @@ Renderer = Callable[[MutableMapping[str, Any]], str]
 
 def render_json(fields: MutableMapping[str, Any]) -> str:
     """One JSON object; everything outside printable ASCII is escaped."""
-    return _ENCODER.encode(fields)
+    return _ENCODE(fields)
 
 
 def render_console(fields: MutableMapping[str, Any]) -> str:

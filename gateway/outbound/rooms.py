@@ -22,7 +22,9 @@ class Rooms:
 
     async def enter(self, key: Hashable, deadline: float) -> bool:
         """Take a place, to be given back by ``leave``; False if none is free until then (the loop's time)."""
-        room = self._rooms.setdefault(key, _Room(asyncio.Semaphore(self._size)))
+        room = self._rooms.get(key)
+        if room is None:
+            room = self._rooms[key] = _Room(asyncio.Semaphore(self._size))
         room.users += 1
         try:
             if not room.places.locked():

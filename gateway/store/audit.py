@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, select, update
 
 from gateway.errors import StoreUnavailable
+from gateway.json_writer import json_writer
 from gateway.store.columns import json_text, storable_text
 from gateway.store.schema import AUDIT, AUDIT_HEAD
 from gateway.store.statement import Statement, Values, insert_into
 from gateway.store.unit import AuditEvent
 
 FIRST_HASH = "0" * 64
-_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+_ENCODE = json_writer()
 _FORM = "pkigate audit v1"
 _PAGE = 2000
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import cast
 
 from gateway.clock import from_epoch_s, to_epoch_s
+from gateway.json_writer import json_writer
 
 JSON_VERSION = 1
-_ENCODE = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_ENCODE = json_writer(sort_keys=True)
 
 
 def storable_text(value: str) -> str:
