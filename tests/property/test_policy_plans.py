@@ -10,7 +10,21 @@ from hypothesis import strategies as st
 
 from gateway.model.decision import Allow, Deny
 from gateway.model.enrolment import Extension, RequestedIdentity
-from gateway.model.evidence import PREVALIDATED, ProvenName
+from gateway.model.evidence import (
+    ACME_ACCOUNT,
+    BASIC,
+    CHALLENGE_DYNAMIC,
+    CHALLENGE_STATIC,
+    MAC,
+    MTLS,
+    PREVALIDATED,
+    RENEWAL_CERT,
+    SIGNATURE,
+    CredentialKind,
+    Evidence,
+    ProvenName,
+)
+from gateway.model.keys import ClientKey, Pop
 from gateway.model.names import (
     ATTRIBUTE_OIDS,
     AttributeTypeAndValue,
@@ -19,8 +33,18 @@ from gateway.model.names import (
     NameKind,
 )
 from gateway.pki.names import decode_general_names, encode_general_names, encode_name
+from gateway.policy.credential_check import credential_reasons
+from gateway.policy.engine import Admitted, authorize
 from tests.unit.policy.acme_sample import account, acme_bundle, acme_policy, ordered, previewed
-from tests.unit.policy.sample import NOW, basic_evidence, decide, load, policy, request
+from tests.unit.policy.message_sample import (
+    message,
+    message_bundle,
+    message_policy,
+    revocation,
+    revocation_policy,
+    verified,
+)
+from tests.unit.policy.sample import NOW, basic_evidence, decide, ec_key, load, policy, request
 
 SUFFIXES = ("a.test", "b.test")
 RULES = """
@@ -165,6 +189,7 @@ ACME_NAMES = ("a.test", "b.a.test", "*.a.test", "10.0.0.1", "fd00::1", "a@a.test
 ALLOWED_NAMES = {(NameKind.DNS, value) for value in ACME_NAMES[:3]} | {
     (NameKind.IP, value) for value in ACME_NAMES[3:5]
 }
+OF_SIGNATURES = message_bundle(message_policy(authenticate="{signature: {trust: own}, mac: {}}"))
 acme_values = st.sampled_from(ACME_NAMES)
 acme_names = st.builds(GeneralName, st.sampled_from(list(NameKind)), acme_values, st.just(b""))
 methods = st.sampled_from(["http-01", "dns-01", "tls-alpn-01", PREVALIDATED, "invented-01"])
@@ -223,3 +248,49 @@ def test_no_plan_of_an_account_holds_a_name_that_is_not_proven(
         allowed_names = all((name.kind, name.value) in ALLOWED_NAMES for name in asked)
         complete = all(_is_proven(name, proven, offered, spared) for name in asked)
         assert cn is not None or not (allowed_names and complete), decision.reasons
+
+
+ALTERNATIVES = {
+    "basic: {}": {BASIC},
+    "mtls: {trust: own}": {MTLS},
+    "challenge: {}": {CHALLENGE_STATIC, CHALLENGE_DYNAMIC},
+    "challenge: {accept: static}": {CHALLENGE_STATIC},
+    "mac: {}": {MAC},
+    "signature: {trust: own}": {SIGNATURE},
+}
+KINDS = sorted({kind for kinds in ALTERNATIVES.values() for kind in kinds} | {RENEWAL_CERT, ACME_ACCOUNT})
+rules = st.lists(st.sampled_from(sorted(ALTERNATIVES)), min_size=1, unique_by=lambda rule: rule.split(":")[0])
+
+
+@given(rules, st.sampled_from(["any", "all"]), st.sets(st.sampled_from(KINDS)))
+def test_credentials_are_enough_exactly_if_the_policy_names_them(
+    named: list[str], require: str, kinds: set[CredentialKind]
+) -> None:
+    """For certificates and revocations alike: one rule that is met, or every one of them."""
+    met = [not kinds.isdisjoint(ALTERNATIVES[rule]) for rule in named]
+    enough = all(met) if require == "all" else any(met)
+    evidence = verified(*sorted(kinds), proven=None)
+
+    authenticate = f"{{require: {require}, {', '.join(named)}}}"
+    bundle = message_bundle(message_policy(authenticate=authenticate, names="{subject: first-dns}"))
+    (rule,) = bundle.policies
+    reasons = credential_reasons(rule, message(), evidence)
+    assert (not reasons) is enough
+    assert all(reason.code == "auth.missing" for reason in reasons)
+
+    if "challenge" in authenticate:
+        return
+    bundle = message_bundle(revocation_policy(authenticate=authenticate))
+    (rule,) = bundle.policies
+    denied = authorize(bundle, Admitted(rule, ()), revocation(), evidence)
+    assert (denied is None) is enough
+
+
+@given(st.sampled_from(Pop), st.lists(st.booleans(), min_size=1, max_size=3))
+def test_key_without_proof_of_possession_is_never_certified(pop: Pop, authorities: list[bool]) -> None:
+    """RFC 4211 section 4: but on the word of a registration authority that is among the verified ones."""
+    credentials = [verified(SIGNATURE, ra=ra).credentials[0] for ra in authorities]
+    asked = message(key=ClientKey(ec_key(), pop, None))
+    decision = decide(OF_SIGNATURES, asked, Evidence(tuple(credentials)))
+    proven = pop is Pop.SIGNATURE or (pop is Pop.RA_VERIFIED and any(authorities))
+    assert isinstance(decision, Allow) is proven

@@ -11,6 +11,7 @@ from textwrap import dedent, indent
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import BaseModel, ConfigDict, Field
 
 from ca_backend.embedded.options import EmbeddedOptions
 from gateway.acme.options import RESERVED_ENDPOINT_NAMES, AcmeOptions
@@ -78,15 +79,33 @@ PARTS = {
 }
 
 
+class OfMessages(BaseModel):
+    """Options of a protocol that the loader knows nothing else of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str = ""
+
+
+class Habits(BaseModel):
+    """What a protocol takes Compat documents for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    clients: str = Field(description="Who they are")
+    order: int = Field(0, le=9, description="What is different for them")
+
+
 def registry(*, lab: bool = False) -> Registry:
     return Registry(
-        endpoint_options={"est": EstOptions, "acme": AcmeOptions},
+        endpoint_options={"est": EstOptions, "acme": AcmeOptions, "scep": OfMessages, "cmp": OfMessages},
         backend_options={"embedded": EmbeddedOptions},
         reserved_endpoint_names={
             "est": frozenset({"simpleenroll", "cacerts"}),
             "acme": RESERVED_ENDPOINT_NAMES,
         },
         lab=lab,
+        compat_models={"scep": Habits, "cmp": Habits},
     )
 
 
