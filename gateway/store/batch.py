@@ -151,7 +151,8 @@ class BatchWriter:
         for unit in units:
             savepoint = connection.begin_nested()
             try:
-                for statement, values in unit.operations:
+                # In the order of a set, so that it makes no difference how a batch is written.
+                for statement, values in sorted(unit.operations, key=_rank):
                     self._run(connection, statement, (values,))
                 next_head = audit.append(connection, head, unit.events, self._now_s())
                 savepoint.commit()
@@ -213,7 +214,11 @@ def _grouped(units: Sequence[Unit]) -> list[tuple[Statement, Sequence[Values]]]:
                 groups[statement] = [values]
             elif not (statement.once and values in found):
                 found.append(values)
-    return sorted(groups.items(), key=lambda group: group[0].rank)
+    return sorted(groups.items(), key=_rank)
+
+
+def _rank(operation: tuple[Statement, object]) -> int:
+    return operation[0].rank
 
 
 def _is_open(connection: Connection) -> bool:

@@ -11,6 +11,7 @@ from gateway.store.migrate import migrate
 from gateway.store.store import Store
 from tests.unit.enrolment.house import ForeignCa, House, SetClock
 from tests.unit.enrolment.orders import OrderHouse
+from tests.unit.enrolment.transactions import TransactionHouse
 
 
 @pytest.fixture
@@ -33,14 +34,29 @@ def house(tmp_path: Path, clock: SetClock, foreign: ForeignCa) -> Iterator[House
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def order_house(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: SetClock, foreign: ForeignCa
-) -> Iterator[OrderHouse]:
-    """As ``house``, on each kind of database, with endpoints for ACME's orders."""
+def each_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a migrated database, of one kind after the other."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/gateway.db"
     else:
         url = request.getfixturevalue("postgresql_server").new_database()
     migrate(url)
-    with Store(url, clock=clock) as store:
+    return url
+
+
+@pytest.fixture
+def order_house(
+    each_database: str, tmp_path: Path, clock: SetClock, foreign: ForeignCa
+) -> Iterator[OrderHouse]:
+    """As ``house``, on each kind of database, with endpoints for ACME's orders."""
+    with Store(each_database, clock=clock) as store:
         yield OrderHouse(tmp_path, store, clock, foreign)
+
+
+@pytest.fixture
+def transactions(
+    each_database: str, tmp_path: Path, clock: SetClock, foreign: ForeignCa
+) -> Iterator[TransactionHouse]:
+    """As ``house``, on each kind of database, with endpoints for transactions and confirmation."""
+    with Store(each_database, clock=clock) as store:
+        yield TransactionHouse(tmp_path, store, clock, foreign)

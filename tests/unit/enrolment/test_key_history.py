@@ -140,7 +140,7 @@ async def test_key_is_certified_while_a_certificate_of_it_is_good(order_house: O
     assert not await known.key_certified(spki_sha256)
 
 
-@pytest.mark.parametrize("order_house", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("each_database", ["sqlite"], indirect=True)
 async def test_certified_key_is_found_by_its_index(order_house: OrderHouse) -> None:
     seen: list[str] = []
 

@@ -263,7 +263,7 @@ async def test_profiles_of_an_endpoint_are_those_of_its_policies(order_house: Or
 # -- work done --
 
 
-@pytest.mark.parametrize("order_house", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("each_database", ["sqlite"], indirect=True)
 async def test_each_protocol_reads_no_more_rows_than_it_needs(order_house: OrderHouse) -> None:
     """EST: credential, earlier request, compromised key, whose key it was. Its policy asks for the last."""
     await order_house.credential("device")

@@ -98,7 +98,7 @@ async def test_order_whose_answer_was_lost_is_processing_and_then_issued_once(
     assert await order_house.issued_count() == 1
 
 
-@pytest.mark.parametrize("order_house", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("each_database", ["sqlite"], indirect=True)
 async def test_doubt_is_logged_once_with_what_the_operator_is_to_do(
     order_house: OrderHouse, caplog: pytest.LogCaptureFixture
 ) -> None:
