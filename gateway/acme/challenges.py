@@ -84,6 +84,7 @@ class Challenges:
         await limits.check(self._services, uses)
         after = replace(
             row,
+            version=row.version + 1,
             status=PROCESSING,
             method=challenge_type,
             attempt=secrets.token_hex(_ATTEMPT_OCTETS),
@@ -111,7 +112,6 @@ class Challenges:
             if present.status == PENDING and self._state(present) == PENDING:
                 raise  # it was moved, but not by an answer
             return present
-        after = replace(after, version=row.version + 1)
         return await self._validations.start(after, exchange.options, _WAIT_S) or after
 
     async def _present(self, row: AuthorizationRow) -> AuthorizationRow:

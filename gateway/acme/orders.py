@@ -158,7 +158,9 @@ async def _planned(
             authorizations.valid_for(
                 connection, exchange.endpoint, account.id, names if reusing else (), now + _ENOUGH
             ),
-            authorizations.pending_for(connection, exchange.endpoint, account.id, names, now + _ENOUGH),
+            authorizations.pending_for(
+                connection, exchange.endpoint, account.id, names if preview.reuse_s else (), now + _ENOUGH
+            ),
             authorizations.count_open(connection, account.id, now),
         )
 

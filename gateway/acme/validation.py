@@ -163,7 +163,8 @@ class Validations:
             code=ReasonCode.SERVER_FAULT,
         )
         document = problem_document(fault)
-        after = replace(row, status=INVALID, error=document, evidence={"attempts": _attempts(row)})
+        evidence: Evidence = {"attempts": _attempts(row)}
+        after = replace(row, version=row.version + 1, status=INVALID, error=document, evidence=evidence)
         facts = {"method": row.method, "identifier": row.identifier, "error": document}
         return await self._write(row, after, "authorization.invalid", facts) or row
 
@@ -221,6 +222,7 @@ class Validations:
         now = self._services.clock.now()
         after = replace(
             row,
+            version=row.version + 1,
             status=VALID,
             error=None,
             evidence={**evidence, "attempts": attempts},
@@ -256,7 +258,7 @@ class Validations:
         document = problem_document(fault)
         document.pop("status")
         evidence: Evidence = {"attempts": attempts}
-        after = replace(row, status=INVALID, error=document, evidence=evidence)
+        after = replace(row, version=row.version + 1, status=INVALID, error=document, evidence=evidence)
         if not fault.passing or attempts >= options.validation_attempts:
             facts = {"method": row.method, "identifier": row.identifier, "error": document}
             uses = limits.failed_validation_uses(
@@ -280,23 +282,22 @@ class Validations:
         facts: Mapping[str, object],
         uses: Iterable[limits.Use] = (),
     ) -> AuthorizationRow | None:
-        """Write a result, unless nobody waits for it any more; what is written, None if nothing was."""
+        """Write a result, unless nobody waits for it any more; what is written, None if nothing was.
+
+        ``after`` has the version that follows on that of ``before``."""
         services, present = self._services, before
-        account = await services.records.read(
-            lambda connection: accounts.get(connection, before.endpoint, before.account_id)
-        )
-        if account is None or account.status != accounts.VALID or before.expires_at <= services.clock.now():
+        if before.expires_at <= services.clock.now():
             return None  # expiry moves no version
         for attempt in range(_MAX_CONFLICTS):
-            if attempt:  # it was moved meanwhile; the first time that is left to the version to tell
+            if attempt:  # it was moved meanwhile, or its account; the first time that is left to the commit
                 found = await self._waiting(
                     before.endpoint, before.account_id, before.id, before.attempt or ""
                 )
                 if found is None:
                     return None
-                present = found
+                present, after = found, replace(after, version=found.version + 1)
             unit = Unit()
-            authorizations.change(unit, present, after)
+            authorizations.conclude(unit, present, after)
             if after.status != PROCESSING:
                 services.jobs.withdraw(unit, VALIDATE_JOB, after.id)
                 _tell(unit, after, action, facts)
@@ -305,7 +306,7 @@ class Validations:
                 await services.records.commit(unit)
             except Conflict:
                 continue
-            return replace(after, version=present.version + 1)
+            return after
         raise Conflict(f"the authorization {before.id} is moved all the time")
 
     def _late(self, row: AuthorizationRow, in_s: float, options: AcmeOptions) -> datetime:

@@ -28,9 +28,9 @@ class ByKeys:
             some = keys[start : start + LARGEST]
             size = _size(len(some))
             # The last key fills up: a repeat finds nothing more.
-            padded = [*some, *[some[-1]] * (size - len(some))]
-            bound = {f"key_{place}": one for place, one in enumerate(padded)}
-            found += self._statement(size).all(connection, **values, **bound)
+            padding = [some[-1]] * (size - len(some))
+            bound = (*(values[name] for name in self._names), *some, *padding)
+            found += self._statement(size).rows(connection, bound)
         return found
 
     def _statement(self, size: int) -> Statement:

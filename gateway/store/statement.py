@@ -102,8 +102,11 @@ class Statement:
 
     def all(self, connection: Connection, **values: Column) -> list[Row]:
         """Every row of a query. Raises the driver's own errors."""
+        return self.rows(connection, self.bind(values))
+
+    def rows(self, connection: Connection, bound: Values) -> list[Row]:
+        """As ``all``, with values in the order of ``names``."""
         text, order = self.sql(connection.dialect.name)
-        bound = self.bind(values)
         cursor = driver_of(connection).cursor()
         try:
             cursor.execute(text, bound if order is None else order(bound))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import Connection, bindparam, func, select, text, update
+from sqlalchemy import Connection, bindparam, exists, func, select, text, update
 
-from gateway.acme.tables.schema import AUTHORIZATION
+from gateway.acme.tables.schema import ACCOUNT, AUTHORIZATION
 from gateway.clock import from_epoch_s, to_epoch_s
 from gateway.store.columns import json_object, json_text, optional_time, texts, texts_column, time_column
 from gateway.store.many import ByKeys
@@ -83,6 +83,12 @@ def change(unit: Unit, before: AuthorizationRow, after: AuthorizationRow) -> Non
     """Write everything that may change. Commit raises Conflict if the row has moved on since ``before``."""
     values = {f"new_{name}": value for name, value in _changing(after).items()}
     unit.move(_CHANGE, {"row_id": before.id, "version_was": before.version, **values})
+
+
+def conclude(unit: Unit, before: AuthorizationRow, after: AuthorizationRow) -> None:
+    """As ``change``, for what the gateway found out by itself: Conflict too unless the account is valid."""
+    values = {f"new_{name}": value for name, value in _changing(after).items()}
+    unit.move(_CONCLUDE, {"row_id": before.id, "version_was": before.version, **values})
 
 
 def get(
@@ -255,9 +261,16 @@ _COUNT_OPEN = Statement(
     ),
     ("account_id", "now_s"),
 )
-_CHANGE = Statement(
+_UPDATE = (
     update(AUTHORIZATION)
     .where(AUTHORIZATION.c.id == bindparam("row_id"), AUTHORIZATION.c.version == bindparam("version_was"))
-    .values(**{name: bindparam(f"new_{name}") for name in _CHANGING}, version=AUTHORIZATION.c.version + 1),
-    ("row_id", "version_was", *(f"new_{name}" for name in _CHANGING)),
+    .values(**{name: bindparam(f"new_{name}") for name in _CHANGING}, version=AUTHORIZATION.c.version + 1)
+)
+_UPDATED = ("row_id", "version_was", *(f"new_{name}" for name in _CHANGING))
+_CHANGE = Statement(_UPDATE, _UPDATED)
+_CONCLUDE = Statement(
+    _UPDATE.where(
+        exists().where(ACCOUNT.c.id == AUTHORIZATION.c.account_id, ACCOUNT.c.status == text("'valid'"))
+    ),
+    _UPDATED,
 )
