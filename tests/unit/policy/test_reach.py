@@ -6,6 +6,7 @@ import pytest
 
 from gateway.policy.reach import hidden_policies
 from gateway.policy.rules import Bundle
+from tests.unit.policy.message_sample import message_bundle, message_policy
 from tests.unit.policy.sample import load, policy, renewal_policy
 
 
@@ -79,3 +80,13 @@ def test_renewal_by_client_certificate_is_hidden_by_one_for_the_renewed_certific
         authenticate="{mtls: {trust: own}}",
     )
     assert hidden(load(renewal_policy(), by_mtls)) == {"by-mtls": ["renewal"]}
+
+
+@pytest.mark.parametrize(("first", "second"), [("static", "dynamic"), ("dynamic", "static")])
+def test_policy_for_one_sort_of_challenge_hides_that_for_the_other(first: str, second: str) -> None:
+    """Which sort it is shows only once the first policy has been chosen for it."""
+    bundle = message_bundle(
+        message_policy("scep", "first", priority="1", authenticate=f"{{challenge: {{accept: {first}}}}}"),
+        message_policy("scep", "second", priority="2", authenticate=f"{{challenge: {{accept: {second}}}}}"),
+    )
+    assert hidden(bundle) == {"second": ["first"]}
