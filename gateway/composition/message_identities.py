@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -88,15 +89,17 @@ class MessageIdentities:
         compiled = self._bundle.current.endpoints.get(key)
         if compiled is None or protocol not in self._kinds:
             raise BackendUnavailable("this endpoint is gone")
+        if problem := self._unreadable.get(key):
+            raise _missing(compiled, problem)
         found = self._in_order(compiled)
-        if not found and key not in self._unreadable:
+        if not found:
             try:
                 await self._settle(compiled, _at_once)
             except (ConfigurationError, SecretUnavailable) as error:
                 raise _missing(compiled, str(error)) from error
             found = self._in_order(compiled)
         if not found:
-            raise _missing(compiled, self._unreadable.get(key, "another gateway is making it"))
+            raise _missing(compiled, "it is not there")
         return found
 
     def components(self) -> dict[str, str]:
@@ -116,14 +119,17 @@ class MessageIdentities:
             await self._settle(compiled, _at_once)
 
     async def open(self) -> None:
-        """Read what is there; what fails is told by ``components`` and tried again when it is needed."""
+        """Read what is there. An administrator's that cannot be read is told by ``components`` until other
+        policies are taken; the others are tried again when they are needed."""
         for compiled in self._endpoints(self._bundle.current):
             key = (compiled.protocol, compiled.name)
             try:
                 self._own[key] = await self._read_own(compiled, self._backends)
+            except ConfigurationError as error:
+                self._unreadable[key] = str(error)
+                LOG.error("message-identity.unreadable %s/%s: %s (%s)", *key, error, error.detail)
+            with suppress(GatewayError):
                 await self._settle(compiled, _never)
-            except GatewayError as error:
-                self._note(key, error)
 
     async def check(self, bundle: Bundle, backends: BackendSet) -> Callable[[], None]:
         """Read and check what administrators bring to a bundle that is not active yet, and that the gateway
@@ -131,9 +137,9 @@ class MessageIdentities:
         found = {}
         for compiled in self._endpoints(bundle):
             try:
-                own = await self._read_own(compiled, backends)
-                if own:
-                    require_in_time(compiled.options.identity, own[0], self._clock.now())
+                own, named = await self._read_own(compiled, backends), _named(compiled)
+                if named is not None:
+                    require_in_time(named, own[0], self._clock.now())
                 else:
                     _require_signing(compiled, backends, self._kinds[compiled.protocol])
             except ConfigurationError as error:
@@ -193,23 +199,19 @@ class MessageIdentities:
         key = (compiled.protocol, compiled.name)
         if problem := self._unreadable.get(key):
             return f"degraded: {problem}"
-        found = self._in_order(compiled)
+        found, own = self._in_order(compiled), _named(compiled) is not None
         if not found:
             return "degraded: there is none yet"
         end = parse_certificate(found[0].certificate_der).not_after
         if end - self._clock.now() >= ENDS_SOON:
             return "ok"
-        done = (
-            "name a new one under `identity` of the endpoint"
-            if self._own.get(key)
-            else "its CA must renew it"
-        )
-        return f"degraded: it ends on {end:%Y-%m-%d %H:%M} UTC; {done}"
+        what = "name a new one under `identity` of the endpoint" if own else "it could not be renewed"
+        return f"degraded: it ends on {end:%Y-%m-%d %H:%M} UTC; {what}"
 
     async def _read_own(
         self, compiled: CompiledEndpoint, backends: BackendSet
     ) -> tuple[MessageIdentity, ...]:
-        named: OwnIdentity | None = getattr(compiled.options, "identity", None)
+        named = _named(compiled)
         if named is None:
             return ()
         try:
@@ -229,7 +231,7 @@ class MessageIdentities:
         key = (compiled.protocol, compiled.name)
         async with self._locks.setdefault(key, asyncio.Lock()):
             opened = await self._read(key)
-            if self._own.get(key) or not self._due(compiled, opened.kept):
+            if _named(compiled) is not None or not self._due(compiled, opened.kept):
                 return
             if not await may_make():
                 return
@@ -302,10 +304,11 @@ class MessageIdentities:
         purpose = f"{compiled.protocol}/{compiled.name}"
         return await issue_own(plan, purpose, self._backends, compiled.backend, compiled.ca, now)
 
-    def _note(self, key: Key, error: GatewayError) -> None:
-        LOG.error("message-identity.unreadable %s/%s: %s (%s)", *key, error, error.detail)
-        if isinstance(error, ConfigurationError | SecretUnavailable):
-            self._unreadable[key] = str(error)
+
+def _named(compiled: CompiledEndpoint) -> OwnIdentity | None:
+    """What an administrator brings to this endpoint."""
+    named: OwnIdentity | None = getattr(compiled.options, "identity", None)
+    return named
 
 
 async def _at_once() -> bool:
