@@ -11,6 +11,7 @@ from gateway.model.enrolment import EnrolmentRequest, Operation
 from gateway.model.evidence import MTLS, RENEWAL_CERT, Evidence, VerifiedCredential
 from gateway.model.ids import ProtocolName
 from gateway.model.keys import KeyType, PublicKey
+from gateway.plugins import load_plugins
 from gateway.policy.engine import NotSelected, accepted_kinds, select
 from gateway.policy.load import load_bundle
 from gateway.policy.rules import Bundle
@@ -24,7 +25,6 @@ from tests.unit.policy.sample import (
     decide,
     facts,
     previous,
-    registry,
     request,
 )
 
@@ -38,7 +38,7 @@ def lab(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="module")
 def bundle(lab: bool) -> Bundle:
-    return load_bundle(read_directory(POLICIES), registry(lab=lab))
+    return load_bundle(read_directory(POLICIES), load_plugins().registry(lab=lab))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from gateway.model.enrolment import CertificatePlan, EnrolmentRequest, Extension
 from gateway.model.names import CN_OID, DistinguishedName
 from gateway.model.reasons import ReasonCode
 from gateway.pki.oids import EXTENDED_KEY_USAGE, KEY_USAGE
+from gateway.plugins import load_plugins
 from gateway.policy.engine import NotSelected, Selected, accepted_kinds, profiles, select
 from gateway.policy.extension_values import must_staple
 from gateway.policy.load import load_bundle
@@ -20,7 +21,7 @@ from gateway.policy.rules import Bundle
 from gateway.policy.sources import read_directory
 from gateway.policy.terms import EXTENDED_KEY_USAGES
 from tests.unit.policy.acme_sample import account, ordered, previewed, proof
-from tests.unit.policy.sample import NOW, allowed, codes, decide, facts, password, registry, subject
+from tests.unit.policy.sample import NOW, allowed, codes, decide, facts, password, subject
 
 POLICIES = Path(__file__).parents[3] / "policies"
 
@@ -32,7 +33,7 @@ def lab(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture(scope="module")
 def bundle(lab: bool) -> Bundle:
-    return load_bundle(read_directory(POLICIES), registry(lab=lab))
+    return load_bundle(read_directory(POLICIES), load_plugins().registry(lab=lab))
 
 
 def plan_of(bundle: Bundle, asked: EnrolmentRequest, *proven: str) -> CertificatePlan:
