@@ -33,6 +33,7 @@ from gateway.pki.names import encode_name
 from gateway.pki.signer import Signer
 
 ROOT = "root"
+_PROTOCOLS = frozenset({"acme", "cmp", "est", "scep"})  # a CA that is named so is written in capitals
 # Certificates whose start is set back for devices with a slow clock must not begin before their issuer.
 _BACKDATING = timedelta(days=1)
 _ASIDE_BYTES = 6  # of randomness in the name of what is made aside and renamed when it is whole
@@ -248,7 +249,7 @@ def _complete_issuing(
         else:
             signer = create_key(ca.key, files.key, passphrase)
         certificate_der = _ca_certificate(
-            subject_der=_subject_der(options, f"{ca.name.capitalize()} CA {_short_id(signer)}"),
+            subject_der=_subject_der(options, f"{_title(ca.name)} CA {_short_id(signer)}"),
             spki_der=signer.public_key.spki_der,
             issuer_der=root.subject_der,
             issuer_signer=root_signer,
@@ -257,6 +258,10 @@ def _complete_issuing(
             validity=_validity(context, options.issuing_validity_years, root.not_after),
         )
         _write_certificate(files.certificate, certificate_der)
+
+
+def _title(name: str) -> str:
+    return name.upper() if name in _PROTOCOLS else name.capitalize()
 
 
 def _short_id(signer: Signer) -> str:

@@ -117,7 +117,8 @@ class FileSigner:
         """RSA PKCS#1 v1.5 decryption with implicit rejection (RFC 8017 section 7.2.2).
 
         A wrong padding gives random bytes, never an error, so that nothing is told about it. Raises
-        MalformedMessage for a wrong length, ConfigurationError if this is no RSA key.
+        MalformedMessage for a wrong length or a number that is no less than the modulus (RFC 8017 section
+        5.1.2), which anybody can see; ConfigurationError if this is no RSA key.
         """
         if not isinstance(self._private_key, rsa.RSAPrivateKey):
             raise ConfigurationError(
@@ -127,7 +128,7 @@ class FileSigner:
             return self._private_key.decrypt(ciphertext, padding.PKCS1v15())
         except ValueError as error:
             raise MalformedMessage(
-                "the encrypted key has another length than the recipient's modulus"
+                "the encrypted key has another length than the recipient's modulus, or is no less than it"
             ) from error
 
 

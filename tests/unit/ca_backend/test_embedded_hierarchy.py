@@ -161,7 +161,7 @@ async def test_default_issuing_chooses_the_ca_of_orders_without_profile(tmp_path
     answer = await leaf(backend)
     assert answer.chain_der == await backend.chain()
     assert answer.chain_der[0] == backend.authorities()[0].certificate_der
-    assert "Scep CA" in x509.load_der_x509_certificate(answer.chain_der[0]).subject.rfc4514_string()
+    assert "SCEP CA" in x509.load_der_x509_certificate(answer.chain_der[0]).subject.rfc4514_string()
 
 
 def test_processes_that_begin_at_once_make_one_hierarchy(tmp_path: Path) -> None:

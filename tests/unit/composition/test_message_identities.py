@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.composition import message_identities
 from gateway.composition.identity_record import setting_name
-from gateway.errors import BackendUnavailable, ConfigurationError, SecretUnavailable
+from gateway.errors import BackendUnavailable, ConfigurationError, MalformedMessage, SecretUnavailable
 from gateway.message_identity import MessageIdentity
 from gateway.pki.certificate import parse_certificate
 from gateway.store import audit, settings
@@ -49,8 +50,12 @@ def _encrypted(identity: MessageIdentity) -> bytes:
     return public_key.encrypt(b"content key", padding.PKCS1v15())
 
 
-def _opens(house: House, identities: tuple[MessageIdentity, ...], ciphertext: bytes) -> bool:
-    return any(one.signer.decrypt(ciphertext) == b"content key" for one in identities)
+def _opens(identities: tuple[MessageIdentity, ...], ciphertext: bytes) -> bool:
+    for identity in identities:
+        with suppress(MalformedMessage):  # encrypted to another key, and no less than this one's modulus
+            if identity.signer.decrypt(ciphertext) == b"content key":
+                return True
+    return False
 
 
 async def test_scep_identity_is_an_rsa_key_certified_by_the_ca_of_its_endpoint(house: House) -> None:
@@ -64,7 +69,7 @@ async def test_scep_identity_is_an_rsa_key_certified_by_the_ca_of_its_endpoint(h
     issuer, root = map(x509.load_der_x509_certificate, identity.chain_der)
     certificate.verify_directly_issued_by(issuer)
     issuer.verify_directly_issued_by(root)
-    assert "Scep" in issuer.subject.rfc4514_string()
+    assert "SCEP" in issuer.subject.rfc4514_string()
     signature = identity.signer.sign(b"message")
     public_key = certificate.public_key()
     assert isinstance(public_key, rsa.RSAPublicKey)
@@ -168,7 +173,7 @@ async def test_identity_is_renewed_with_a_third_of_its_life_left_and_handed_out_
     newest, previous = await house.identities.of(*SCEP)
     assert newest.certificate_der == both[1].certificate_der
     assert previous.certificate_der == earlier.certificate_der
-    assert _opens(house, (newest, previous), _encrypted(earlier))
+    assert _opens((newest, previous), _encrypted(earlier))
 
 
 async def test_replaced_identity_opens_messages_until_its_own_end(house: House) -> None:
@@ -177,7 +182,7 @@ async def test_replaced_identity_opens_messages_until_its_own_end(house: House) 
     house.clock.advance(days=250)
     await house.follow()
     house.clock.advance(days=115)
-    assert _opens(house, await house.identities.of(*SCEP), _encrypted(earlier))
+    assert _opens(await house.identities.of(*SCEP), _encrypted(earlier))
     house.clock.advance(days=1)
     (left,) = await house.identities.of(*SCEP)
     assert left.certificate_der != earlier.certificate_der
@@ -238,8 +243,8 @@ async def test_identity_of_the_administrator_goes_first_and_its_predecessors_ope
     identities = await house.identities.of(*SCEP)
     subjects = [str(parse_certificate(one.certificate_der).subject) for one in identities]
     assert subjects == ["CN=Our new", "CN=Our old", "O=pkigate,CN=SCEP RA default"]
-    assert _opens(house, identities, _encrypted(identities[1]))
-    assert _opens(house, identities, _encrypted(made))
+    assert _opens(identities, _encrypted(identities[1]))
+    assert _opens(identities, _encrypted(made))
     assert identities[0].chain_der == (
         x509.load_pem_x509_certificates((tmp_path / "new.pem").read_bytes())[1].public_bytes(Encoding.DER),
     )
