@@ -9,6 +9,7 @@ from gateway.model.evidence import (
     MTLS,
     RENEWAL_CERT,
     SIGNATURE,
+    CredentialKind,
     Evidence,
     Linking,
     VerifiedCredential,
@@ -20,7 +21,14 @@ from gateway.pki.name_syntax import shown
 from gateway.pki.names import names_match
 from gateway.policy.name_bound import read_bound
 from gateway.policy.renewal_check import RENEWING
-from gateway.policy.rules import AdmissionPolicy, CompiledPolicy, PopLinking, Require
+from gateway.policy.rules import (
+    AdmissionPolicy,
+    AuthenticationRule,
+    CertificateRule,
+    CompiledPolicy,
+    PopLinking,
+    Require,
+)
 from gateway.policy.san_check import AskedName
 
 _LINKED = frozenset({Linking.TLS_UNIQUE, Linking.TLS_EXPORTER})
@@ -107,14 +115,19 @@ def scope_reasons(
 ) -> list[Reason]:
     """Names of the plan that a credential may not ask for, each with its place in the request."""
     found: list[Reason] = []
-    rules = {MTLS: policy.authenticate.mtls, SIGNATURE: policy.authenticate.signature}
     for credential in evidence.credentials:
         if credential.names is not None:
             found += _beyond_bound(policy, credential.names, subject, names)
-        rule = rules.get(credential.kind)
+        rule = _certificate_rule(policy.authenticate, credential.kind)
         if rule is not None and rule.own_names_only:
             found += _beyond_certificate(policy, credential, subject, names)
     return found
+
+
+def _certificate_rule(rule: AuthenticationRule, kind: CredentialKind) -> CertificateRule | None:
+    if kind == MTLS:
+        return rule.mtls
+    return rule.signature if kind == SIGNATURE else None
 
 
 def _beyond_bound(

@@ -216,7 +216,7 @@ def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
     if not isinstance(key, ClientKey):
         _refuse_unaccounted(judgement, "the request brings no key of its own, and no rule makes keys", "key")
         return _denied(bundle, judgement)
-    found = key_reasons(policy, key, judgement.facts, ra=evidence.ra)
+    found = key_reasons(policy, key, judgement.facts, evidence)
     judgement.note("keys", policy.keys.where, found, str(key.public_key))
     content = _judge_content(judgement, key.public_key)
     if proving(evidence):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from gateway.model.evidence import Evidence
 from gateway.model.keys import ClientKey, KeyType, Pop, PublicKey
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.facts import Facts
@@ -12,14 +13,11 @@ from gateway.policy.rules import CompiledPolicy, KeyRule
 _PATH = "key"
 
 
-def key_reasons(policy: CompiledPolicy, key: ClientKey, facts: Facts, *, ra: bool) -> list[Reason]:
-    """Everything that is wrong with the key; empty if it may be certified.
-
-    ``ra``: a registration authority asks, whose word counts for the possession of its client's key.
-    """
+def key_reasons(policy: CompiledPolicy, key: ClientKey, facts: Facts, evidence: Evidence) -> list[Reason]:
+    """Everything that is wrong with the key; empty if it may be certified."""
     rule, public_key = policy.keys, key.public_key
     found = _kind_faults(rule, public_key)
-    fault = _possession_fault(key.pop, ra=ra)
+    fault = _possession_fault(key.pop, evidence)
     if fault:
         found.append((ReasonCode.CSR_POSSESSION, fault))
     elif key.signature_hash is not None and key.signature_hash not in rule.signature_hashes:
@@ -42,12 +40,12 @@ def key_reasons(policy: CompiledPolicy, key: ClientKey, facts: Facts, *, ra: boo
     return [Reason(code, text, _PATH, f"{policy.name}.keys", rule.where) for code, text in found]
 
 
-def _possession_fault(pop: Pop, *, ra: bool) -> str:
+def _possession_fault(pop: Pop, evidence: Evidence) -> str:
     """RFC 4211 section 4: without a proof of possession the key may be anybody's. Empty if it is proven."""
     match pop:
         case Pop.SIGNATURE:
             return ""
-        case Pop.RA_VERIFIED if ra:
+        case Pop.RA_VERIFIED if evidence.ra:
             return ""
         case Pop.RA_VERIFIED:
             return (
