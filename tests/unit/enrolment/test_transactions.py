@@ -1,4 +1,4 @@
-"""Transactions of a protocol: which message is a repeat, which one a request of its own, which one neither."""
+"""Transactions of a protocol: which message is a repeat, which a request of its own, which neither."""
 
 from __future__ import annotations
 
