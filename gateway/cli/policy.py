@@ -65,6 +65,7 @@ def validate(
         "backends": list(bundle.backends),
         "trust_stores": list(bundle.trust_stores),
         "policies": [policy.name for policy in bundle.policies],
+        "compat": [f"{one.protocol}/{one.name}" for of in bundle.compatibility.values() for one in of],
     }
     if as_json:
         print_json({"ok": True, "errors": [], "warnings": warnings, **found})
