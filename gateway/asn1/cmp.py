@@ -164,9 +164,9 @@ def decode_message(octets: bytes) -> PkiMessage:
         raise MalformedMessage("the message is empty", code=ReasonCode.MESSAGE_EMPTY)
     if len(octets) > MAX_MESSAGE_OCTETS:
         raise MalformedMessage(f"a message of {len(octets)} octets; at most {MAX_MESSAGE_OCTETS} are read")
-    tag, start, end = der.read_tlv(octets)
-    if tag != der.SEQUENCE:
-        raise MalformedMessage(f"a PKIMessage starts with a SEQUENCE (30), not with {tag:02x}")
+    if octets[0] != der.SEQUENCE:
+        raise MalformedMessage(f"a PKIMessage starts with a SEQUENCE (30), not with {octets[0]:02x}")
+    _, start, end = der.read_tlv(octets)
     if end != len(octets):
         raise MalformedMessage(f"{len(octets) - end} bytes follow the PKIMessage")
     parts = typed.parts(octets, start, end, "PKIMessage", 4)
@@ -199,7 +199,7 @@ def decode_header(header_der: bytes) -> PkiHeader:
     """Read one PKIHeader. Raises MalformedMessage; ``path`` names the field."""
     if len(header_der) > MAX_HEADER_OCTETS:
         raise MalformedMessage(f"a header of {len(header_der)} octets; at most {MAX_HEADER_OCTETS} are read")
-    header = typed.decode(_Header, header_der, "header of the PKIMessage", _HEADER_FIELDS)
+    header = typed.decode(_Header, header_der, "header of the PKIMessage", _HEADER_FIELDS, mandatory=3)
     time, algorithm = header.message_time, header.protection_alg
     for name, octets in (
         ("senderKID", header.sender_kid),

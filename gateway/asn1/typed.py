@@ -20,8 +20,11 @@ _MOST_FIELDS = 16
 _MAX_INTEGER_BITS = 63
 
 
-def decode(cls: type[T], octets: bytes, what: str, fields: Mapping[int, str] | None = None) -> T:
-    """Decode one element. ``what`` names it for people, ``fields`` its optional fields by identifier octet.
+def decode(
+    cls: type[T], octets: bytes, what: str, fields: Mapping[int, str] | None = None, *, mandatory: int = 0
+) -> T:
+    """Decode one element. ``what`` names it for people, ``fields`` its optional fields by identifier octet,
+    of which ``mandatory`` others come first.
 
     Raises MalformedMessage, nothing else.
     """
@@ -30,19 +33,19 @@ def decode(cls: type[T], octets: bytes, what: str, fields: Mapping[int, str] | N
     except ValueError as exc:
         # Lengths and bounds first, since they come with a position.
         der.check_shape(octets)
-        field = _faulty_field(cls, octets, fields or {})
+        field = _faulty_field(cls, octets, fields or {}, mandatory)
         where = f": its field {field} is malformed" if field else ""
         raise MalformedMessage(
             f"the {what} is not encoded as its standard says{where}", path=field, detail=str(exc)
         ) from exc
 
 
-def _faulty_field(cls: type[object], octets: bytes, fields: Mapping[int, str]) -> str:
+def _faulty_field(cls: type[object], octets: bytes, fields: Mapping[int, str], mandatory: int) -> str:
     """The one optional field without which everything would be right."""
     tag, start, end = der.read_tlv(octets)
     if tag != der.SEQUENCE:
         return ""
-    for child_tag, offset, _, stop in parts(octets, start, end, "structure"):
+    for child_tag, offset, _, stop in parts(octets, start, end, "structure")[mandatory:]:
         if child_tag in fields:
             try:
                 asn1.decode_der(cls, der.sequence(octets[start:offset], octets[stop:end]))

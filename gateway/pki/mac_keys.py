@@ -93,14 +93,15 @@ class MacKeys:
         return hashed.digest()
 
     async def _derive(self, parameters: MacParameters, secret: SecretBytes) -> bytes:
-        self.derived_count += 1
         if parameters.iterations <= INLINE_ITERATIONS:
+            self.derived_count += 1
             return _derived_key(parameters, secret.reveal())
         if self._waiting >= _SLOW_WAITING:
             raise Overloaded("too many messages with high iteration counts are being checked; try again soon")
         self._waiting += 1
         try:
             async with self._slow:
+                self.derived_count += 1
                 return await asyncio.to_thread(_derived_key, parameters, secret.reveal())
         finally:
             self._waiting -= 1
