@@ -19,7 +19,7 @@ from gateway.authn.authenticate import NO_SUCH_CHALLENGE
 from gateway.authn.sealing import seal
 from gateway.authn.secrets import machine_verifier
 from gateway.enrolment.approval import approve
-from gateway.enrolment.record import reasons_of
+from gateway.enrolment.record import credentials_behind, reasons_of
 from gateway.model.enrolment import Correlation, EnrolmentRequest
 from gateway.model.evidence import (
     BASIC,
@@ -278,6 +278,18 @@ async def test_request_whose_credential_expired_and_was_used_up_while_it_waited_
     assert await house.uses_left(row) == 0
     house.clock.advance(hours=2)
     await _approved(house, pending, State.ISSUED)
+
+
+async def test_request_that_waits_since_before_an_upgrade_keeps_its_external_account(
+    house: SecretHouse,
+) -> None:
+    row, presented = await _stored(house, CMP_SECRET)
+    pending = await house.submit(house.message("a.test", presented, endpoint="slow"))
+    assert isinstance(pending, Pending)
+    waiting = await house.row(pending.request_id)
+    assert credentials_behind(waiting) == (row.id,)
+    assert credentials_behind(replace(waiting, decision={"external_accounts": ["id-1"]})) == ("id-1",)
+    assert credentials_behind(replace(waiting, decision=None)) == ()
 
 
 # -- silence --
