@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gateway.authn.sealing import seal, unseal
 from gateway.authn.secrets import machine_verifier
 from gateway.clock import Clock
@@ -96,16 +98,24 @@ class DemoCredentials:
             return False
 
     def _settle(self, known: CredentialRow | None, row: CredentialRow, *, fits: bool, wanted: bool) -> None:
-        """What a person made under the same name is left alone."""
-        unit = Unit()
+        """What a person made under the same name is left alone.
+
+        One unit after the other: within one, rows are inserted before others are moved, and the new
+        credential would meet the old one's name.
+        """
         if known is not None and known.source == DEMO_SOURCE and not (wanted and fits):
+            unit = Unit()
             credentials.revoke(unit, known.id, self._clock.now())
             unit.audit(AuditEvent("system", "credential.revoke", known.id, details={"name": known.name}))
+            self._commit(unit)
             known = None
         if wanted and known is None:
+            unit = Unit()
             credentials.insert(unit, row)
             unit.audit(AuditEvent("system", "credential.add", row.id, details={"name": row.name}))
-        try:
+            self._commit(unit)
+
+    def _commit(self, unit: Unit) -> None:
+        # A Conflict means that another gateway on the same database did the same at this moment.
+        with suppress(Conflict):
             self._store.recorder.commit_blocking(unit)
-        except Conflict:
-            return  # another gateway on the same database did the same at this moment

@@ -14,11 +14,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from gateway.errors import ConfigurationError, Conflict, MalformedMessage, SecretUnavailable
+from gateway.model.evidence import SecretBytes
 from gateway.pki.keyfile import (
     KeyKind,
     create_key,
     load_signer,
+    new_key,
     private_key_for_tls,
+    signer_from_pem,
+    signer_of,
 )
 from gateway.pki.keys import load
 
@@ -32,20 +36,24 @@ def openssl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
+def verify(spki_der: bytes, signature: bytes, message: bytes) -> None:
+    """By the algorithm that this kind of key signs with. Raises InvalidSignature."""
+    public: Any = load(spki_der)
+    if isinstance(public, rsa.RSAPublicKey):
+        public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
+    elif isinstance(public, ec.EllipticCurvePublicKey):
+        hash_ = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[public.key_size]
+        public.verify(signature, message, ec.ECDSA(hash_))
+    else:
+        public.verify(signature, message)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_loaded_key_is_the_created_one_and_signs_for_its_algorithm(kind: KeyKind, tmp_path: Path) -> None:
     created = create_key(kind, tmp_path / "key.pem", PASSPHRASE)
     signer = load_signer(tmp_path / "key.pem", PASSPHRASE)
     assert signer.public_key == created.public_key
-    signature = signer.sign(b"message")
-    public = load(signer.public_key.spki_der)
-    if isinstance(public, rsa.RSAPublicKey):
-        public.verify(signature, b"message", padding.PKCS1v15(), hashes.SHA256())
-    elif isinstance(public, ec.EllipticCurvePublicKey):
-        hash_ = {256: hashes.SHA256(), 384: hashes.SHA384(), 521: hashes.SHA512()}[public.key_size]
-        public.verify(signature, b"message", ec.ECDSA(hash_))
-    else:
-        public.verify(signature, b"message")
+    verify(signer.public_key.spki_der, signer.sign(b"message"), b"message")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -218,3 +226,58 @@ def test_signer_shows_neither_key_nor_passphrase_and_is_never_pickled(tmp_path: 
     assert repr(signer) == f"FileSigner(EC P-256, '{tmp_path / 'key.pem'}')"
     with pytest.raises(TypeError):
         pickle.dumps(signer)
+
+
+@pytest.mark.parametrize("hash_name", ["sha1", "sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.EC_P256])
+def test_signature_with_a_chosen_hash_is_verified_by_openssl(
+    kind: KeyKind, hash_name: str, tmp_path: Path
+) -> None:
+    """RFC 8894 section 3.5.2: a peer may know no other digest than SHA-1."""
+    signer = create_key(kind, tmp_path / "key.pem", PASSPHRASE)
+    (tmp_path / "spki").write_bytes(signer.public_key.spki_der)
+    (tmp_path / "message").write_bytes(b"message")
+    (tmp_path / "signature").write_bytes(signer.sign_with_hash(b"message", hash_name))
+    said = openssl(
+        *("dgst", f"-{hash_name}", "-verify", tmp_path / "spki", "-keyform", "DER"),
+        *("-signature", tmp_path / "signature", tmp_path / "message"),
+    )
+    assert said.stdout.strip() == "Verified OK", said
+
+
+@pytest.mark.parametrize(("kind", "hash_name"), [(KeyKind.ED25519, "sha256"), (KeyKind.RSA_2048, "md5")])
+def test_hash_that_the_key_cannot_sign_with_is_refused(kind: KeyKind, hash_name: str, tmp_path: Path) -> None:
+    signer = create_key(kind, tmp_path / "key.pem", PASSPHRASE)
+    with pytest.raises(ConfigurationError, match=f"does not sign with {hash_name}"):
+        signer.sign_with_hash(b"message", hash_name)
+
+
+@pytest.mark.parametrize("kind", [KeyKind.RSA_2048, KeyKind.EC_P256, KeyKind.ED25519])
+def test_new_key_signs_for_the_public_key_that_it_shows(kind: KeyKind) -> None:
+    signer = signer_of(new_key(kind), "the test")
+    verify(signer.public_key.spki_der, signer.sign(b"message"), b"message")
+
+
+def test_bytes_that_are_no_key_are_refused_with_their_origin() -> None:
+    with pytest.raises(SecretUnavailable, match="the setting a: holds no private key"):
+        signer_of(SecretBytes(b"nothing"), "the setting a")
+
+
+@pytest.mark.parametrize(
+    ("encryption", "passphrase", "said"),
+    [
+        (serialization.NoEncryption(), b"word", "is not encrypted"),
+        (serialization.BestAvailableEncryption(b"word"), None, "is encrypted; say which passphrase opens it"),
+        (serialization.BestAvailableEncryption(b"word"), b"other", "or its passphrase is another"),
+    ],
+)
+def test_key_of_an_administrator_with_a_wrong_passphrase_is_refused(
+    encryption: serialization.KeySerializationEncryption, passphrase: bytes | None, said: str
+) -> None:
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+    )
+    with pytest.raises(SecretUnavailable, match=f"file:ra.key: .*{said}"):
+        signer_from_pem(pem, passphrase, "file:ra.key")
+    right = None if isinstance(encryption, serialization.NoEncryption) else b"word"
+    assert signer_from_pem(pem, right, "file:ra.key").sign(b"message")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.composition.addresses import settle_addresses
+from gateway.composition.addresses import Addresses, service_url, settle_addresses
 from gateway.config import Config, parse
 from gateway.datadir import DataDirectory
 from gateway.errors import ConfigurationError
@@ -59,3 +59,22 @@ def test_certificates_name_the_public_url_or_the_listener(
     addresses = settle_addresses(config, DataDirectory(tmp_path))
     assert addresses.urls("embedded-issuing").crl == f"{crl}/crl/embedded-issuing.crl"
     assert addresses.https == https
+
+
+@pytest.mark.parametrize(
+    ("plain", "over_tls", "url"),
+    [
+        ("scep, crl", "est", "http://localhost:8080"),
+        ("scep", "scep", "http://localhost:8080"),
+        ("crl", "scep, est", "https://localhost:8443"),
+        ("crl", "est", None),
+    ],
+)
+def test_service_is_told_by_the_listener_that_serves_it(
+    tmp_path: Path, plain: str, over_tls: str, url: str | None
+) -> None:
+    """decisions: a key stands in quickstart.json only if what it names works"""
+    listeners = f"{HTTPS.replace('est', over_tls)}, {HTTP.replace('crl', plain)}"
+    config = _config(tmp_path, "127.0.0.1", listeners)
+    addresses = Addresses({}, "https://localhost:8443", "http://localhost:8080")
+    assert service_url(config, addresses, "scep") == url
