@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from sqlalchemy import Engine, MetaData, inspect
 
 from gateway.acme.tables import schema as acme
 from gateway.errors import ConfigurationError, GatewayError, StoreUnavailable
+from gateway.model.outcome import State
 from gateway.store import certificates, credentials, requests
 from gateway.store.engine import open_engine, open_read_engine
 from gateway.store.migrate import CURRENT_REVISION, migrate, schema_version
 from gateway.store.schema import METADATA
 from gateway.store.store import Store
-from tests.unit.store.samples import CHAIN, certificate_record, request_unit
+from tests.unit.store.samples import CHAIN, NOW, certificate_record, request_unit
 
 
 def test_migrate_brings_an_empty_database_to_the_current_revision_and_is_repeatable(
@@ -126,6 +128,24 @@ def test_rows_of_the_first_schema_outlast_the_second_and_the_way_back(empty_data
         again = store.reader.read_blocking(lambda c: requests.get(c, row.id))
         assert again is not None
         assert again.transaction_id is None
+
+
+def test_requests_of_the_second_schema_outlast_the_third_and_the_way_back(empty_database: str) -> None:
+    engine = open_engine(empty_database)
+    migrate(empty_database)
+    with Store(empty_database) as store:
+        unit, row = request_unit(
+            transaction_id="t", state=State.UNCONFIRMED, content_sha256="1" * 64, confirm_by=NOW
+        )
+        store.recorder.commit_blocking(unit)
+    _to(engine, command.downgrade, "0002")
+    columns = {column["name"] for column in inspect(engine).get_columns("request")}
+    assert {"transaction_id", "content_sha256"} & columns == {"transaction_id"}
+    engine.dispose()
+    migrate(empty_database)
+    with Store(empty_database) as store:
+        found = store.reader.read_blocking(lambda c: requests.get(c, row.id))
+    assert found == replace(row, content_sha256=None, confirm_by=None)
 
 
 def _to(engine: Engine, move: Callable[[Config, str], None], revision: str) -> None:

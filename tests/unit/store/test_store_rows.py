@@ -53,6 +53,10 @@ def test_request_comes_back_as_it_was_written(store: Store) -> None:
         closed_at=NOW,
         answers_until=NOW + timedelta(minutes=10),
         transaction_id="018f\u00e9",
+        content_sha256="1" * 64,
+        confirm_within_s=300,
+        confirm_by=NOW + timedelta(minutes=5),
+        confirmed_by_sha256="2" * 64,
     )
     unit = Unit()
     requests.insert(unit, row)
@@ -188,6 +192,8 @@ def test_open_requests_that_nobody_goes_on_with_are_found(store: Store) -> None:
         "closed": {"state": State.REFUSED, "expires_at": past, "closed_at": past, "updated_at": early},
         "in doubt": {"state": State.IN_DOUBT, "updated_at": early},
         "has a job": {"state": State.SUBMITTING, "updated_at": early},
+        "not confirmed": {"state": State.UNCONFIRMED, "confirm_by": past},
+        "to be confirmed": {"state": State.UNCONFIRMED, "confirm_by": NOW, "updated_at": early},
     }
     names = {}
     for name, columns in rows.items():
@@ -204,4 +210,10 @@ def test_open_requests_that_nobody_goes_on_with_are_found(store: Store) -> None:
             c, ["settle"], idle_since_s=NOW_S - 300, expired_at_s=NOW_S - 120, limit=100
         )
     )
-    assert {names[row.id] for row in found} == {"expired", "approved", "submitting", "at the CA"}
+    assert {names[row.id] for row in found} == {
+        "expired",
+        "approved",
+        "submitting",
+        "at the CA",
+        "not confirmed",
+    }
