@@ -214,7 +214,10 @@ class Policy(StrictModel):
     approval: ApprovalRules | None = Field(None, description="People who must approve first")
     issue: Annotated[
         tuple[IssueRule, ...],
-        BeforeValidator(lambda value: [value] if isinstance(value, dict) else value),
+        BeforeValidator(
+            lambda value: [value] if isinstance(value, dict) else value,
+            json_schema_input_type=IssueRule | list[IssueRule],
+        ),
     ] = Field(min_length=1, description="The backend that issues")
 
     @model_validator(mode="after")
@@ -250,9 +253,10 @@ class RevocationMatch(AnyMatch):
 
     elsewhere: ClassVar[Mapping[str, str]] = {"profile": _ISSUES_NOTHING}
 
-    operation: Annotated[tuple[Literal["revoke"], ...], BeforeValidator(as_list)] = Field(
-        min_length=1, max_length=1, description="revoke"
-    )
+    operation: Annotated[
+        tuple[Literal["revoke"], ...],
+        BeforeValidator(as_list, json_schema_input_type=Literal["revoke"] | list[Literal["revoke"]]),
+    ] = Field(min_length=1, max_length=1, description="revoke")
 
 
 class RevocationPolicy(StrictModel):

@@ -173,6 +173,19 @@ def test_every_key_of_the_language_is_described() -> None:
     assert set(DOCUMENT_KINDS) <= set(definitions)
 
 
+def test_schema_takes_a_single_value_for_a_list_of_one() -> None:
+    """As the loader does: editors must not complain of the default bundle."""
+    definitions = json_schema()["$defs"]
+    assert isinstance(definitions, dict)
+    arrays = [
+        f"{name}.{key}"
+        for name, definition in definitions.items()
+        for key, value in definition.get("properties", {}).items()
+        if value.get("type") == "array" and key != "groups"
+    ]
+    assert arrays == []
+
+
 def test_every_default_of_the_schema_fits_its_own_pattern() -> None:
     definitions = json_schema()["$defs"]
     assert isinstance(definitions, dict)
