@@ -37,7 +37,11 @@ NoteOption = Annotated[
 
 TransactionOption = Annotated[
     str | None,
-    typer.Option("--transaction", metavar="T", help="Only of this transaction: an ACME order's id."),
+    typer.Option(
+        "--transaction",
+        metavar="T",
+        help="Only of this transaction: an ACME order's id, or the transactionID of SCEP or CMP.",
+    ),
 ]
 SinceOption = Annotated[
     str | None, typer.Option("--since", metavar="WHEN", help="12h (before now), or 2030-01-31.")
@@ -234,6 +238,7 @@ def _summary(row: RequestRow) -> dict[str, object]:
         "updated_at": row.updated_at,
         "closed_at": row.closed_at,
         "expires_at": row.expires_at,
+        "confirm_by": row.confirm_by,
         "approvals_required": row.approvals_required,
         "approvals": [{"actor": one.actor, "at": one.at, "note": one.note} for one in row.approvals],
         "people": _people(row),
@@ -257,6 +262,8 @@ def _document(row: RequestRow) -> dict[str, object]:
     return {
         **_summary(row),
         "version": row.version,
+        "content_sha256": row.content_sha256,
+        "confirmed_by_sha256": row.confirmed_by_sha256,
         "remote": row.remote,
         "decision": row.decision,
         "plan": row.plan,

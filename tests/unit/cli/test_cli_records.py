@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,18 @@ def test_waiting_request_is_listed_shown_and_approved(on_data: Run, data: DataDi
     (approval,) = on_data("request", "show", row.id, "--json").document["approvals"]
     assert approval["note"] == "by phone"
     assert approval["actor"].startswith("cli:")
+
+
+def test_unconfirmed_request_tells_until_when_it_may_be_confirmed(on_data: Run, data: DataDirectory) -> None:
+    until = SystemClock().now() + timedelta(minutes=5)
+    row = record_request(data, State.UNCONFIRMED, confirm_by=until, content_sha256="1" * 64)
+    shown = on_data("request", "show", row.id)
+    assert re.search(rf"confirm by +{until:%Y-%m-%d %H:%M:%S}", shown.out)
+    document = on_data("request", "show", row.id, "--json").document
+    assert document["confirm_by"].startswith(f"{until:%Y-%m-%dT%H:%M:%S}")
+    assert (document["content_sha256"], document["confirmed_by_sha256"]) == ("1" * 64, None)
+    (listed,) = on_data("request", "list", "--state", "unconfirmed", "--json").document["requests"]
+    assert listed["confirm_by"] == document["confirm_by"]
 
 
 def test_approval_queues_the_issue_and_issues_nothing_itself(on_data: Run, data: DataDirectory) -> None:
