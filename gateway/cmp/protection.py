@@ -92,13 +92,16 @@ def read_protection(message: PkiMessage, limits: MacLimits) -> MacProtection | S
         )
     if algorithm_der is None or message.protection is None:
         return None
-    parameters = read_mac_algorithm(algorithm_der, limits)
-    if parameters is not None:
-        kind = ProtectionKind.PBM if isinstance(parameters, PbmParameters) else ProtectionKind.PBMAC1
-        return MacProtection(kind, parameters, message.protection, message.protected_der)
-    return SignatureProtection(
-        _read_signature_algorithm(algorithm_der), message.protection, message.protected_der
-    )
+    try:
+        parameters = read_mac_algorithm(algorithm_der, limits)
+        if parameters is None:
+            algorithm = _read_signature_algorithm(algorithm_der)
+            return SignatureProtection(algorithm, message.protection, message.protected_der)
+    except MalformedMessage as exc:
+        exc.path = "protectionAlg"
+        raise
+    kind = ProtectionKind.PBM if isinstance(parameters, PbmParameters) else ProtectionKind.PBMAC1
+    return MacProtection(kind, parameters, message.protection, message.protected_der)
 
 
 async def mac_is_right(protection: MacProtection, secret: SecretBytes, keys: MacKeys) -> bool:
@@ -161,11 +164,7 @@ def _protected_part(draft: Draft, algorithm_der: bytes | None) -> bytes:
 
 def _read_signature_algorithm(algorithm_der: bytes) -> SignatureAlgorithm:
     _, start, end = der.read_tlv(algorithm_der)
-    try:
-        algorithm = read_signature_algorithm(algorithm_der, start, end)
-    except MalformedMessage as exc:
-        exc.path = "protectionAlg"
-        raise
+    algorithm = read_signature_algorithm(algorithm_der, start, end)
     if algorithm.key_type is KeyType.OTHER:
         fault = f"the protection algorithm {algorithm.oid} is not supported"
     elif algorithm.hash in BROKEN_HASHES:
