@@ -62,3 +62,15 @@ def test_front_end_that_imports_a_ca_backend_is_found(tmp_path: Path) -> None:
     completed = _lint(_copy_with(tmp_path, "gateway/est/routes.py", "import ca_backend.api"))
     assert completed.returncode != 0, completed.stdout
     assert "gateway.est.routes" in completed.stdout
+
+
+def test_message_protection_that_imports_the_database_is_found(tmp_path: Path) -> None:
+    completed = _lint(_copy_with(tmp_path, "gateway/cmp/protection.py", "import sqlalchemy"))
+    assert completed.returncode != 0, completed.stdout
+    assert "gateway.cmp.protection" in completed.stdout
+
+
+def test_scep_that_imports_an_http_server_is_found(tmp_path: Path) -> None:
+    completed = _lint(_copy_with(tmp_path, "gateway/scep/reply.py", "import uvicorn"))
+    assert completed.returncode != 0, completed.stdout
+    assert "gateway.scep.reply" in completed.stdout
