@@ -21,6 +21,7 @@ from gateway.pki.csr import parse_csr, verify_possession
 from gateway.pki.keys import load, public_key
 from gateway.pki.names import decode_general_names, decode_name
 from tests.support import pki
+from tests.support.mutations import mutated
 
 KINDS = ("P-256", "RSA-2048", "Ed25519", "ML-DSA-44")
 SANS = ("a.test", "ip:192.0.2.1", "ip:2001:db8::1", "email:a@b.test", "uri:https://a.test/")
@@ -84,28 +85,6 @@ DECODERS: dict[str, tuple[Callable[[bytes], Any], Callable[[], tuple[bytes, ...]
     "read_certs_only": (read_certs_only, lambda: (certs_only(certificates()),)),
 }
 decoders = pytest.mark.parametrize("name", DECODERS)
-
-
-@st.composite
-def mutated(draw: st.DrawFn, sample: bytes) -> bytes:
-    """The sample with bits flipped, bytes cut, doubled, put in or set to what DER cares about."""
-    octets = bytearray(sample)
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(len(octets) - 1, 0)))
-        match draw(st.sampled_from(["flip", "set", "cut", "drop", "double", "insert"])):
-            case "flip" if octets:
-                octets[at] ^= 1 << draw(st.integers(0, 7))
-            case "set" if octets:
-                octets[at] = draw(st.sampled_from(b"\x00\x05\x1f\x30\x31\x7f\x80\x81\x84\xa0\xff"))
-            case "cut":
-                del octets[at:]
-            case "drop":
-                del octets[at : at + draw(st.integers(1, 8))]
-            case "double":
-                octets[at:at] = octets[at : at + draw(st.integers(1, 40))]
-            case "insert":
-                octets[at:at] = draw(st.binary(min_size=1, max_size=8))
-    return bytes(octets)
 
 
 @decoders
