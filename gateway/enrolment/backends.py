@@ -39,6 +39,8 @@ class BackendSet:
         self._backends = dict(backends)
         self._issuers: dict[tuple[str, str | None], Issuer] = {}
         self._certificates: dict[str, tuple[bytes, ...]] = {}
+        self._authorities: dict[tuple[str, str | None], CertificateAuthority] = {}
+        self._chains: dict[tuple[str, str | None], tuple[bytes, ...]] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._backends
@@ -60,6 +62,8 @@ class BackendSet:
         self._backends[name] = backend
         self._issuers = {key: issuer for key, issuer in self._issuers.items() if key[0] != name}
         self._certificates.pop(name, None)
+        self._authorities = {key: one for key, one in self._authorities.items() if key[0] != name}
+        self._chains = {key: chain for key, chain in self._chains.items() if key[0] != name}
 
     def with_opened(self, opened: Mapping[str, CaBackend]) -> BackendSet:
         """A set with these in place of, or beside, the ones here, which stay as they are."""
@@ -94,10 +98,14 @@ class BackendSet:
 
         Raises BackendUnavailable where the backend has none of this name, or signs elsewhere.
         """
+        known = self._authorities.get((name, ca))
+        if known is not None:
+            return known
         backend = self.get(name)
         authorities = backend.authorities() if isinstance(backend, CanSignCrl) else ()
         for authority in authorities:
             if ca is None or authority.profile == ca:
+                self._authorities[name, ca] = authority
                 return authority
         raise BackendUnavailable(
             "the CA behind this endpoint is not available",
@@ -109,10 +117,15 @@ class BackendSet:
 
         Of a CA outside this process also what it had before. Raises BackendUnavailable.
         """
+        known = self._chains.get((name, ca))
+        if known is not None:
+            return known
         backend = self.get(name)
         if isinstance(backend, CanSignCrl):
             above = [one.certificate_der for one in backend.authorities() if one.profile is None]
-            return tuple(dict.fromkeys((self.authority(name, ca).certificate_der, *above)))
+            found = tuple(dict.fromkeys((self.authority(name, ca).certificate_der, *above)))
+            self._chains[name, ca] = found
+            return found
         if ca is None:
             return await self.certificates(name)
         return (await self.issuer(name, ca)).chain_der

@@ -75,3 +75,15 @@ async def test_trust_store_of_the_backend_covers_every_issuing_ca(house: House) 
     }
     assert issuers < store.own_issuers
     assert len(store.own_issuers) == 3
+
+
+async def test_replaced_backend_is_handed_out_at_once(house: House, cas: EndpointCas, tmp_path: Path) -> None:
+    """A reload opens a backend anew; nothing of the one before may be remembered."""
+    before = await cas.ca_certificates(SCEP, DEFAULT), await cas.crl(SCEP, DEFAULT)
+    with identity_house.house(tmp_path / "other", house.url) as other:
+        house.backends.replace("embedded", other.backends.get("embedded"))
+        after = await cas.ca_certificates(SCEP, DEFAULT)
+        assert after == await other.backends.chain("embedded", "scep")
+        assert set(after).isdisjoint(before[0])
+        crl = x509.load_der_x509_crl(await cas.crl(SCEP, DEFAULT))
+        assert crl.issuer == x509.load_der_x509_certificate(after[0]).subject
