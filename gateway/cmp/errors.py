@@ -3,43 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
 
+from gateway.asn1.cmp_status import PkiFailureInfo
 from gateway.errors import GatewayError
 from gateway.model.ids import reason_id
 from gateway.model.reasons import Reason, ReasonCode
-
-
-class FailureInfo(IntEnum):
-    """Bit numbers of PKIFailureInfo (RFC 9810 section 5.2.3)."""
-
-    BAD_ALG = 0
-    BAD_MESSAGE_CHECK = 1
-    BAD_REQUEST = 2
-    BAD_TIME = 3
-    BAD_CERT_ID = 4
-    BAD_DATA_FORMAT = 5
-    WRONG_AUTHORITY = 6
-    INCORRECT_DATA = 7
-    MISSING_TIME_STAMP = 8
-    BAD_POP = 9
-    CERT_REVOKED = 10
-    CERT_CONFIRMED = 11
-    WRONG_INTEGRITY = 12
-    BAD_RECIPIENT_NONCE = 13
-    TIME_NOT_AVAILABLE = 14
-    UNACCEPTED_POLICY = 15
-    UNACCEPTED_EXTENSION = 16
-    ADD_INFO_NOT_AVAILABLE = 17
-    BAD_SENDER_NONCE = 18
-    BAD_CERT_TEMPLATE = 19
-    SIGNER_NOT_TRUSTED = 20
-    TRANSACTION_ID_IN_USE = 21
-    UNSUPPORTED_VERSION = 22
-    NOT_AUTHORIZED = 23
-    SYSTEM_UNAVAIL = 24
-    SYSTEM_FAILURE = 25
-    DUPLICATE_CERT_REQ = 26
 
 
 class CmpRefusal(GatewayError):
@@ -50,7 +18,7 @@ class CmpRefusal(GatewayError):
 
     def __init__(
         self,
-        failure: FailureInfo,
+        failure: PkiFailureInfo,
         public_text: str,
         *,
         code: ReasonCode = ReasonCode.MESSAGE_UNSUPPORTED,
@@ -61,93 +29,93 @@ class CmpRefusal(GatewayError):
         self.failure = failure
 
 
-FAILURE_INFO: dict[ReasonCode, FailureInfo] = {
-    ReasonCode.HTTP_NOT_FOUND: FailureInfo.BAD_REQUEST,
-    ReasonCode.HTTP_METHOD: FailureInfo.BAD_REQUEST,
-    ReasonCode.HTTP_MEDIA_TYPE: FailureInfo.BAD_REQUEST,
-    ReasonCode.HTTP_TOO_LARGE: FailureInfo.BAD_REQUEST,
-    ReasonCode.HTTP_TIMEOUT: FailureInfo.BAD_REQUEST,
-    ReasonCode.HTTP_PLAIN: FailureInfo.BAD_REQUEST,
-    ReasonCode.HTTP_PROXY_HEADER: FailureInfo.BAD_REQUEST,
-    ReasonCode.MESSAGE_EMPTY: FailureInfo.BAD_DATA_FORMAT,
-    ReasonCode.MESSAGE_BASE64: FailureInfo.BAD_DATA_FORMAT,
-    ReasonCode.MESSAGE_PEM: FailureInfo.BAD_DATA_FORMAT,
-    ReasonCode.MESSAGE_ASN1: FailureInfo.BAD_DATA_FORMAT,
-    ReasonCode.MESSAGE_JSON: FailureInfo.BAD_DATA_FORMAT,
-    ReasonCode.MESSAGE_UNSUPPORTED: FailureInfo.BAD_REQUEST,
-    ReasonCode.MESSAGE_INTEGRITY: FailureInfo.BAD_MESSAGE_CHECK,
-    ReasonCode.MESSAGE_ALGORITHM: FailureInfo.BAD_ALG,
-    ReasonCode.MESSAGE_TIME: FailureInfo.BAD_TIME,
-    ReasonCode.TRANSACTION_IN_USE: FailureInfo.TRANSACTION_ID_IN_USE,
-    ReasonCode.TRANSACTION_UNKNOWN: FailureInfo.BAD_REQUEST,
-    ReasonCode.CERTIFICATE_UNKNOWN: FailureInfo.BAD_CERT_ID,
-    ReasonCode.CSR_SIGNATURE: FailureInfo.BAD_POP,
-    ReasonCode.CSR_POSSESSION: FailureInfo.BAD_POP,
-    ReasonCode.CSR_LINKING: FailureInfo.BAD_POP,
-    ReasonCode.AUTH_MISSING: FailureInfo.NOT_AUTHORIZED,
+FAILURE_INFO: dict[ReasonCode, PkiFailureInfo] = {
+    ReasonCode.HTTP_NOT_FOUND: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.HTTP_METHOD: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.HTTP_MEDIA_TYPE: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.HTTP_TOO_LARGE: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.HTTP_TIMEOUT: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.HTTP_PLAIN: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.HTTP_PROXY_HEADER: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.MESSAGE_EMPTY: PkiFailureInfo.BAD_DATA_FORMAT,
+    ReasonCode.MESSAGE_BASE64: PkiFailureInfo.BAD_DATA_FORMAT,
+    ReasonCode.MESSAGE_PEM: PkiFailureInfo.BAD_DATA_FORMAT,
+    ReasonCode.MESSAGE_ASN1: PkiFailureInfo.BAD_DATA_FORMAT,
+    ReasonCode.MESSAGE_JSON: PkiFailureInfo.BAD_DATA_FORMAT,
+    ReasonCode.MESSAGE_UNSUPPORTED: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.MESSAGE_INTEGRITY: PkiFailureInfo.BAD_MESSAGE_CHECK,
+    ReasonCode.MESSAGE_ALGORITHM: PkiFailureInfo.BAD_ALG,
+    ReasonCode.MESSAGE_TIME: PkiFailureInfo.BAD_TIME,
+    ReasonCode.TRANSACTION_IN_USE: PkiFailureInfo.TRANSACTION_ID_IN_USE,
+    ReasonCode.TRANSACTION_UNKNOWN: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.CERTIFICATE_UNKNOWN: PkiFailureInfo.BAD_CERT_ID,
+    ReasonCode.CSR_SIGNATURE: PkiFailureInfo.BAD_POP,
+    ReasonCode.CSR_POSSESSION: PkiFailureInfo.BAD_POP,
+    ReasonCode.CSR_LINKING: PkiFailureInfo.BAD_POP,
+    ReasonCode.AUTH_MISSING: PkiFailureInfo.NOT_AUTHORIZED,
     # Unknown reference and wrong secret are not told apart, nor from broken protection.
-    ReasonCode.AUTH_FAILED: FailureInfo.BAD_MESSAGE_CHECK,
-    ReasonCode.AUTH_KIND: FailureInfo.NOT_AUTHORIZED,
-    ReasonCode.AUTH_THROTTLED: FailureInfo.SYSTEM_UNAVAIL,
-    ReasonCode.AUTH_CREDENTIAL_SCOPE: FailureInfo.NOT_AUTHORIZED,
-    ReasonCode.AUTH_CERTIFICATE_UNTRUSTED: FailureInfo.SIGNER_NOT_TRUSTED,
-    ReasonCode.AUTH_CERTIFICATE_EXPIRED: FailureInfo.SIGNER_NOT_TRUSTED,
-    ReasonCode.AUTH_CERTIFICATE_NOT_YET_VALID: FailureInfo.SIGNER_NOT_TRUSTED,
-    ReasonCode.AUTH_CERTIFICATE_REVOKED: FailureInfo.CERT_REVOKED,
-    ReasonCode.AUTH_CERTIFICATE_USAGE: FailureInfo.SIGNER_NOT_TRUSTED,
-    ReasonCode.AUTH_SIGNATURE: FailureInfo.BAD_MESSAGE_CHECK,
-    ReasonCode.AUTH_REPLAY: FailureInfo.BAD_SENDER_NONCE,
-    ReasonCode.AUTH_ACCOUNT: FailureInfo.NOT_AUTHORIZED,
-    ReasonCode.AUTH_CERTIFICATE_STATUS_UNKNOWN: FailureInfo.SIGNER_NOT_TRUSTED,
-    ReasonCode.POLICY_NO_MATCH: FailureInfo.NOT_AUTHORIZED,
-    ReasonCode.POLICY_UNACCOUNTED: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.POLICY_CRASH: FailureInfo.SYSTEM_FAILURE,
-    ReasonCode.KEY_TYPE: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.KEY_SIZE: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.KEY_CURVE: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.KEY_WEAK: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.KEY_REUSE: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.KEY_SIGNATURE_HASH: FailureInfo.BAD_ALG,
-    ReasonCode.NAME_KIND: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.NAME_NOT_ALLOWED: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.NAME_MALFORMED: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.NAME_WILDCARD: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.NAME_COUNT: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.NAME_MISSING: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.NAME_UNPROVEN: FailureInfo.NOT_AUTHORIZED,
-    ReasonCode.NAME_CAA: FailureInfo.NOT_AUTHORIZED,
-    ReasonCode.PROFILE_UNKNOWN: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.ORDER_STATE: FailureInfo.BAD_REQUEST,
-    ReasonCode.REVOCATION: FailureInfo.BAD_REQUEST,
-    ReasonCode.SUBJECT_ATTRIBUTE: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.SUBJECT_CN: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.EXTENSION_NOT_ALLOWED: FailureInfo.UNACCEPTED_EXTENSION,
-    ReasonCode.EXTENSION_CA: FailureInfo.NOT_AUTHORIZED,
-    ReasonCode.VALIDITY: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.RENEWAL_NAMES_DIFFER: FailureInfo.BAD_CERT_TEMPLATE,
-    ReasonCode.RENEWAL_NOT_OURS: FailureInfo.BAD_CERT_ID,
-    ReasonCode.RENEWAL_WINDOW: FailureInfo.BAD_REQUEST,
-    ReasonCode.APPROVAL_REJECTED: FailureInfo.NOT_AUTHORIZED,
-    ReasonCode.APPROVAL_EXPIRED: FailureInfo.BAD_REQUEST,
-    ReasonCode.LIMIT_EXCEEDED: FailureInfo.SYSTEM_UNAVAIL,
-    ReasonCode.BACKEND_REFUSED: FailureInfo.BAD_REQUEST,
-    ReasonCode.BACKEND_MISMATCH: FailureInfo.SYSTEM_FAILURE,
-    ReasonCode.BACKEND_UNAVAILABLE: FailureInfo.SYSTEM_UNAVAIL,
-    ReasonCode.OVERLOADED: FailureInfo.SYSTEM_UNAVAIL,
-    ReasonCode.SERVER_FAULT: FailureInfo.SYSTEM_FAILURE,
+    ReasonCode.AUTH_FAILED: PkiFailureInfo.BAD_MESSAGE_CHECK,
+    ReasonCode.AUTH_KIND: PkiFailureInfo.NOT_AUTHORIZED,
+    ReasonCode.AUTH_THROTTLED: PkiFailureInfo.SYSTEM_UNAVAIL,
+    ReasonCode.AUTH_CREDENTIAL_SCOPE: PkiFailureInfo.NOT_AUTHORIZED,
+    ReasonCode.AUTH_CERTIFICATE_UNTRUSTED: PkiFailureInfo.SIGNER_NOT_TRUSTED,
+    ReasonCode.AUTH_CERTIFICATE_EXPIRED: PkiFailureInfo.SIGNER_NOT_TRUSTED,
+    ReasonCode.AUTH_CERTIFICATE_NOT_YET_VALID: PkiFailureInfo.SIGNER_NOT_TRUSTED,
+    ReasonCode.AUTH_CERTIFICATE_REVOKED: PkiFailureInfo.CERT_REVOKED,
+    ReasonCode.AUTH_CERTIFICATE_USAGE: PkiFailureInfo.SIGNER_NOT_TRUSTED,
+    ReasonCode.AUTH_SIGNATURE: PkiFailureInfo.BAD_MESSAGE_CHECK,
+    ReasonCode.AUTH_REPLAY: PkiFailureInfo.BAD_SENDER_NONCE,
+    ReasonCode.AUTH_ACCOUNT: PkiFailureInfo.NOT_AUTHORIZED,
+    ReasonCode.AUTH_CERTIFICATE_STATUS_UNKNOWN: PkiFailureInfo.SIGNER_NOT_TRUSTED,
+    ReasonCode.POLICY_NO_MATCH: PkiFailureInfo.NOT_AUTHORIZED,
+    ReasonCode.POLICY_UNACCOUNTED: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.POLICY_CRASH: PkiFailureInfo.SYSTEM_FAILURE,
+    ReasonCode.KEY_TYPE: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.KEY_SIZE: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.KEY_CURVE: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.KEY_WEAK: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.KEY_REUSE: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.KEY_SIGNATURE_HASH: PkiFailureInfo.BAD_ALG,
+    ReasonCode.NAME_KIND: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.NAME_NOT_ALLOWED: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.NAME_MALFORMED: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.NAME_WILDCARD: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.NAME_COUNT: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.NAME_MISSING: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.NAME_UNPROVEN: PkiFailureInfo.NOT_AUTHORIZED,
+    ReasonCode.NAME_CAA: PkiFailureInfo.NOT_AUTHORIZED,
+    ReasonCode.PROFILE_UNKNOWN: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.ORDER_STATE: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.REVOCATION: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.SUBJECT_ATTRIBUTE: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.SUBJECT_CN: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.EXTENSION_NOT_ALLOWED: PkiFailureInfo.UNACCEPTED_EXTENSION,
+    ReasonCode.EXTENSION_CA: PkiFailureInfo.NOT_AUTHORIZED,
+    ReasonCode.VALIDITY: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.RENEWAL_NAMES_DIFFER: PkiFailureInfo.BAD_CERT_TEMPLATE,
+    ReasonCode.RENEWAL_NOT_OURS: PkiFailureInfo.BAD_CERT_ID,
+    ReasonCode.RENEWAL_WINDOW: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.APPROVAL_REJECTED: PkiFailureInfo.NOT_AUTHORIZED,
+    ReasonCode.APPROVAL_EXPIRED: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.LIMIT_EXCEEDED: PkiFailureInfo.SYSTEM_UNAVAIL,
+    ReasonCode.BACKEND_REFUSED: PkiFailureInfo.BAD_REQUEST,
+    ReasonCode.BACKEND_MISMATCH: PkiFailureInfo.SYSTEM_FAILURE,
+    ReasonCode.BACKEND_UNAVAILABLE: PkiFailureInfo.SYSTEM_UNAVAIL,
+    ReasonCode.OVERLOADED: PkiFailureInfo.SYSTEM_UNAVAIL,
+    ReasonCode.SERVER_FAULT: PkiFailureInfo.SYSTEM_FAILURE,
 }
 _MAX_LINES = 8
 _MAX_CHARACTERS = 480
 
 
-def failure_of(fault: GatewayError) -> FailureInfo:
+def failure_of(fault: GatewayError) -> PkiFailureInfo:
     """The bit of an error, its own where it brings one."""
     return fault.failure if isinstance(fault, CmpRefusal) else FAILURE_INFO[fault.code]
 
 
-def failure_info(reasons: Sequence[Reason]) -> FailureInfo:
+def failure_info(reasons: Sequence[Reason]) -> PkiFailureInfo:
     """The bit of a refused request: its first reason decides."""
-    return FAILURE_INFO[reasons[0].code] if reasons else FailureInfo.BAD_REQUEST
+    return FAILURE_INFO[reasons[0].code] if reasons else PkiFailureInfo.BAD_REQUEST
 
 
 def status_strings(reasons: Sequence[Reason], request_id: str | None) -> tuple[str, ...]:
