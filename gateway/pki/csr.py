@@ -44,7 +44,8 @@ class ChangeSubjectName:
 class ParsedCsr:
     """A well-formed certification request; the signature is not yet checked.
 
-    ``challenge_password`` holds the raw content octets of the string (RFC 2985 section 5.4.1).
+    ``challenge_password`` holds the raw content octets of the string (RFC 2985 section 5.4.1), and
+    ``challenge_password_tag`` says of which type it is.
     ``signature_hash`` is "sha256" and so on, None where the algorithm has none of its own.
     """
 
@@ -59,6 +60,7 @@ class ParsedCsr:
     signed_der: bytes = field(repr=False)  # certificationRequestInfo as received
     signature: bytes = field(repr=False)
     loaded_key: LoadedKey | None = field(repr=False, compare=False)
+    challenge_password_tag: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class _Attributes:
     extensions: tuple[Extension, ...] = ()
     others: tuple[str, ...] = ()
     challenge_password: bytes | None = None
+    challenge_password_tag: int | None = None
     change_subject_name: ChangeSubjectName | None = None
 
 
@@ -107,6 +110,7 @@ def parse_csr(csr_der: bytes) -> ParsedCsr:
         signed_der=csr_der[info[1] : info[3]],
         signature=csr_der[signature[2] + 1 : signature[3]],
         loaded_key=loaded_key,
+        challenge_password_tag=attributes.challenge_password_tag,
     )
 
 
@@ -186,7 +190,7 @@ def _read_attributes(source: bytes, start: int, end: int) -> _Attributes:
         sans,
         extensions,
         tuple(values),
-        None if challenge is None else _read_challenge_password(challenge),
+        *((None, None) if challenge is None else _read_challenge_password(challenge)),
         None if change is None else _read_change_subject_name(change),
     )
 
@@ -248,12 +252,12 @@ def read_requested_sans(value_der: bytes) -> tuple[GeneralName, ...]:
         raise
 
 
-def _read_challenge_password(values: bytes) -> bytes:
+def _read_challenge_password(values: bytes) -> tuple[bytes, int]:
     tag, start, end = der.read_tlv(values)
     # RFC 2985 5.4.1: a DirectoryString, single value; old clients write IA5String
     if tag not in (0x0C, 0x13, 0x14, 0x16, 0x1C, 0x1E) or end != len(values):
         raise _malformed("the challenge password must be exactly one character string", "attributes")
-    return values[start:end]
+    return values[start:end], tag
 
 
 def _read_change_subject_name(values: bytes) -> ChangeSubjectName:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gateway.scep.options import ScepOptions, ScepSettings
+from gateway.scep.options import ScepOptions
 
 # RFC 8894 table 7; the order is that of the table.
 _DIGESTS = {"sha1": "SHA-1", "sha256": "SHA-256", "sha512": "SHA-512"}
 
 
-def capabilities(options: ScepOptions, settings: ScepSettings) -> tuple[str, ...]:
-    """The keywords, each once. ``settings`` are those of the client's family, or the endpoint's own."""
+def capabilities(options: ScepOptions) -> tuple[str, ...]:
+    """The keywords, each once. ``options`` are the endpoint's as they count for this client."""
     found: list[str] = []
     if "aes-128-cbc" in options.ciphers:
         found.append("AES")
@@ -20,15 +20,15 @@ def capabilities(options: ScepOptions, settings: ScepSettings) -> tuple[str, ...
     if "aes-128-cbc" in options.ciphers and "sha256" in options.digests:
         # It stands for all that the standard makes mandatory (section 2.9).
         found.append("SCEPStandard")
-    hidden = {keyword.casefold() for keyword in settings.hidden_capabilities}
-    wanted = (*found, *_true_extras(options, settings))
+    hidden = {keyword.casefold() for keyword in options.hidden_capabilities}
+    wanted = (*found, *_true_extras(options))
     return tuple(dict.fromkeys(keyword for keyword in wanted if keyword.casefold() not in hidden))
 
 
-def _true_extras(options: ScepOptions, settings: ScepSettings) -> tuple[str, ...]:
+def _true_extras(options: ScepOptions) -> tuple[str, ...]:
     # A keyword of a digest that is refused would send the client into a wall.
     untrue = {"SHA-384"} if "sha384" not in options.digests else set()
-    return tuple(keyword for keyword in settings.extra_capabilities if keyword not in untrue)
+    return tuple(keyword for keyword in options.extra_capabilities if keyword not in untrue)
 
 
 def capabilities_body(keywords: tuple[str, ...]) -> bytes:

@@ -7,7 +7,6 @@ are different for them. The first that fits counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -52,21 +51,21 @@ class ScepCompat(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     clients: ScepClientMatch = Field(description="Whom it is about")
-    settings: dict[str, Any] = Field(description="Settings of the endpoint that are different for them")
+    settings: ScepSettings = Field(description="Settings of the endpoint that are different for them")
 
-    @model_validator(mode="after")
-    def _settings_are_known(self) -> ScepCompat:
-        ScepSettings.model_validate(self.settings)
-        return self
+    def applied_to(self, options: ScepOptions) -> ScepOptions:
+        """The options with what this document says, and nothing else, in place of their own."""
+        # Both were validated when they were loaded, and no setting depends on another.
+        said = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
+        return options.model_copy(update=said)
 
 
-def settings_for(
+def options_for(
     options: ScepOptions, compatibility: Sequence[Compatibility], user_agent: str | None, path: str
-) -> tuple[ScepSettings, str]:
-    """The settings that count for this client, and the name of the document they come from ("" if none)."""
+) -> tuple[ScepOptions, str]:
+    """The options that count for this client, and the name of the document that changed them ("" if none)."""
     for document in compatibility:
         compat: ScepCompat = document.settings
         if compat.clients.fits(user_agent, path):
-            own = options.model_dump(include=set(ScepSettings.model_fields))
-            return ScepSettings.model_validate({**own, **compat.settings}), document.name
+            return compat.applied_to(options), document.name
     return options, ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
-from gateway.errors import GatewayError
 from gateway.http.message import HttpResponse
 from gateway.model.ids import reason_id
 from gateway.model.reasons import Reason, ReasonCode
@@ -24,12 +23,6 @@ class FailInfo(IntEnum):
     BAD_REQUEST = 2
     BAD_TIME = 3
     BAD_CERT_ID = 4
-
-
-class Unanswerable(GatewayError):
-    """No CertRep can answer this: what is needed for one could not be read. HTTP 400 says so."""
-
-    default_code = ReasonCode.MESSAGE_ASN1
 
 
 # None: not a matter of this request; HTTP 503 (or 500 for a fault of ours) lets the device try again.
@@ -134,11 +127,11 @@ def fail_info_text(reasons: Sequence[Reason], request_id: str | None) -> str:
 
 
 def plain(
-    fault: GatewayError, request_id: str | None, *, headers: tuple[tuple[str, str], ...] = ()
+    reason: Reason, request_id: str | None, *, headers: tuple[tuple[str, str], ...] = ()
 ) -> HttpResponse:
     """An answer without CertRep: 400 unless the code says otherwise."""
-    status = HTTP_STATUS.get(fault.code, 400)
-    text = _line(fault.reason, request_id) + "\n"
+    status = HTTP_STATUS.get(reason.code, 400)
+    text = _line(reason, request_id) + "\n"
     return HttpResponse(
         status,
         text.encode("utf-8", "backslashreplace"),

@@ -6,12 +6,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.frontend import OwnIdentity
+from gateway.model.ids import ProtocolName
+
+SCEP = ProtocolName("scep")
+
 DigestName = Literal["sha256", "sha384", "sha512", "sha1"]
 CipherName = Literal["aes-128-cbc", "aes-192-cbc", "aes-256-cbc", "des-ede3-cbc", "des-cbc"]
 
 # Known suffixes of older clients: no endpoint can be called so.
-PKICLIENT, MSCEP = "pkiclient.exe", "mscep.dll"
-RESERVED_ENDPOINT_NAMES = frozenset({"pkiclient", "mscep", "cgi-bin", "certsrv"})
+PKICLIENT, MSCEP, CGI_BIN = "pkiclient.exe", "mscep.dll", "cgi-bin"
+RESERVED_ENDPOINT_NAMES = frozenset({"pkiclient", "mscep", CGI_BIN, "certsrv"})
 
 
 class ScepSettings(BaseModel):
@@ -80,6 +85,8 @@ class ScepOptions(ScepSettings):
         "sign with a certificate of ours.",
     )
 
-    @property
-    def accepts_sha1(self) -> bool:
-        return "sha1" in self.digests
+    identity: OwnIdentity | None = Field(
+        default=None,
+        description="An RA certificate with its RSA key (digitalSignature, keyEncipherment) in place of the "
+        "one that the gateway makes.",
+    )

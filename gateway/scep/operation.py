@@ -1,0 +1,175 @@
+"""PKIOperation (RFC 8894 section 4.3 and on): one pkiMessage in, one CertRep out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeVar, assert_never
+
+from gateway.errors import GatewayError, RetryLater
+from gateway.frontend import BadMessage, MessageIdentity
+from gateway.http.message import HttpResponse
+from gateway.model.outcome import Issued, Outcome, Refused, Unavailable
+from gateway.model.outcome import Pending as Waiting
+from gateway.model.reasons import ReasonCode
+from gateway.pki.cms import certs_only
+from gateway.scep import errors
+from gateway.scep.enrol import enrol
+from gateway.scep.exchange import Exchange, message_name, printable_transaction, remote_info
+from gateway.scep.message import (
+    MessageRules,
+    MessageType,
+    ScepRequest,
+    SignedMessage,
+    addressed_identity,
+    open_pki_message,
+    read_pki_message,
+)
+from gateway.scep.options import SCEP, ScepOptions
+from gateway.scep.poll import poll
+from gateway.scep.reply import Failure, Pending, Success, can_be_answered, write_reply
+from gateway.scep.retrieval import Retrieved, get_cert, get_crl
+
+PKI_MESSAGE = "application/x-pki-message"
+T = TypeVar("T")
+
+
+async def pki_operation(exchange: Exchange, octets: bytes) -> HttpResponse:
+    """The CertRep, with HTTP 200 also where it is a FAILURE; or 503 where the request should come again.
+
+    Raises GatewayError for what no CertRep can answer.
+    """
+    message = read_pki_message(octets)
+    exchange.request.log.update(
+        message=message_name(message.message_type), transaction=printable_transaction(message)[:64]
+    )
+    identities = await exchange.services.ca_information.identities(SCEP, exchange.endpoint)
+    rules = _rules(exchange.options)
+    slow = any(identity.signer.slow for identity in identities)
+    try:
+        request = await _run(lambda: open_pki_message(message, identities, rules), slow=slow)
+        _check_can_be_answered(message)
+        outcome = await _performed(exchange, request, rules)
+        identity, cipher = request.identity, request.cipher
+    except RetryLater:
+        raise
+    except GatewayError as fault:
+        if fault.code is ReasonCode.SERVER_FAULT:
+            raise
+        outcome = await _recorded(exchange, message, fault)
+        identity, cipher = addressed_identity(message, identities), ""
+    log = exchange.request.log
+    log["outcome"] = type(outcome).__name__.lower()
+    content = _content(exchange, outcome, cipher)
+    if isinstance(content, HttpResponse):
+        return content
+    return HttpResponse(
+        200, await _run(_writer(exchange, message, identity, content), slow=slow), PKI_MESSAGE
+    )
+
+
+async def _run(work: Callable[[], T], *, slow: bool) -> T:
+    """RSA-2048 on the spot, larger keys in a thread: they would hold up everybody else."""
+    return await asyncio.to_thread(work) if slow else work()
+
+
+@lru_cache(maxsize=64)
+def _rules_of(digests: tuple[str, ...], ciphers: tuple[str, ...]) -> MessageRules:
+    return MessageRules(digests, ciphers)
+
+
+def _rules(options: ScepOptions) -> MessageRules:
+    return _rules_of(options.digests, options.ciphers)
+
+
+def _check_can_be_answered(message: SignedMessage) -> None:
+    # RFC 8894 3.1 would encrypt to the challengePassword, which no client in the field can read; so it is
+    # said before anything is issued.
+    if not can_be_answered(message):
+        raise GatewayError(
+            "answers are encrypted to the key that signs the request, and only an RSA key can be encrypted "
+            "to; sign with an RSA key, or enrol this key by EST or CMP",
+            code=ReasonCode.MESSAGE_ALGORITHM,
+        )
+
+
+async def _performed(exchange: Exchange, request: ScepRequest, rules: MessageRules) -> Outcome | Retrieved:
+    match request.message_type:
+        case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
+            return await enrol(exchange, request, rules)
+        case MessageType.UPDATE_REQ if exchange.options.update_request:
+            return await enrol(exchange, request, rules)
+        case MessageType.CERT_POLL:
+            return await poll(exchange, request)
+        case MessageType.GET_CERT if exchange.options.retrieval:
+            return await get_cert(exchange, request)
+        case MessageType.GET_CRL if exchange.options.retrieval:
+            return await get_crl(exchange, request)
+        case _:
+            raise GatewayError(
+                f"{message_name(request.message_type)} is switched off at this endpoint",
+                code=ReasonCode.MESSAGE_UNSUPPORTED,
+            )
+
+
+async def _recorded(exchange: Exchange, message: SignedMessage, fault: GatewayError) -> Refused:
+    """Record a message that never became a request."""
+    name = message_name(message.message_type)
+    if fault.detail:
+        exchange.request.log["detail"] = fault.detail
+    return await exchange.services.enrolments.record_bad_message(
+        BadMessage(
+            protocol=SCEP,
+            endpoint=exchange.endpoint,
+            operation=name,
+            reason=fault.reason,
+            remote=remote_info(exchange.request, name),
+        )
+    )
+
+
+def _content(
+    exchange: Exchange, outcome: Outcome | Retrieved, cipher: str
+) -> Success | Failure | Pending | HttpResponse:
+    log = exchange.request.log
+    if isinstance(outcome, Retrieved):
+        return Success(outcome.content_der, cipher)
+    if outcome.request_id is not None:
+        log["enrolment"] = outcome.request_id
+    match outcome:
+        case Issued():
+            return Success(certs_only((outcome.certificate_der, *_chain(exchange, outcome))), cipher)
+        case Waiting():
+            return Pending()
+        case Refused():
+            log["code"] = ",".join(reason.code for reason in outcome.reasons[:5])
+            text = errors.fail_info_text(outcome.reasons, outcome.request_id)
+            return Failure(errors.fail_info(outcome.reasons), text)
+        case Unavailable():
+            log["code"] = str(outcome.reason.code)
+            return errors.unavailable(outcome.reason, outcome.retry_after_s, outcome.request_id)
+        case _:
+            assert_never(outcome)
+
+
+def _chain(exchange: Exchange, issued: Issued) -> tuple[bytes, ...]:
+    match exchange.options.include_chain:
+        case "none":
+            return ()
+        case "issuer":
+            return issued.chain_der[:1]
+        case "chain":
+            return issued.chain_der
+
+
+def _writer(
+    exchange: Exchange,
+    message: SignedMessage,
+    identity: MessageIdentity,
+    content: Success | Failure | Pending,
+) -> Callable[[], bytes]:
+    options = exchange.options
+    return lambda: write_reply(
+        message, identity, content, _rules(options), empty_content=options.empty_content
+    )

@@ -1,0 +1,94 @@
+"""GetCert and GetCRL (RFC 8894 sections 3.3.4, 4.5 and 4.6), for holders of a certificate of ours only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.asn1.ber import to_der
+from gateway.errors import GatewayError, MalformedMessage
+from gateway.model.certificate import CertificateRecord, CertificateStatus
+from gateway.model.names import DistinguishedName
+from gateway.model.reasons import ReasonCode
+from gateway.pki.certificate import parse_certificate
+from gateway.pki.cms import certs_only, crls_only
+from gateway.pki.cms_enveloped import cannot_be_opened
+from gateway.pki.names import decode_name, names_match
+from gateway.scep.exchange import Exchange
+from gateway.scep.message import ScepRequest, read_issuer_and_serial
+from gateway.scep.options import SCEP
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What was asked for, as a degenerate SignedData (section 3.4)."""
+
+    content_der: bytes = field(repr=False)
+
+
+async def get_cert(exchange: Exchange, request: ScepRequest) -> Retrieved:
+    """The certificate with this issuer and serial number. Raises GatewayError and StoreUnavailable."""
+    issuer, serial = _wanted(request)
+    await _check_sender(exchange, request)
+    for record in await exchange.services.certificates.by_serial(f"{serial:x}"):
+        if names_match(issuer, parse_certificate(record.certificate_der).issuer):
+            return Retrieved(certs_only((record.certificate_der,)))
+    raise _unknown("no certificate of ours has this issuer and serial number")
+
+
+async def get_crl(exchange: Exchange, request: ScepRequest) -> Retrieved:
+    """The current CRL of this endpoint's CA, which issuer and serial number must point to.
+
+    They name a certificate that it issued, or the CA's own as older drafts had it. Raises GatewayError,
+    BackendUnavailable for a CA whose CRL is not made here, and StoreUnavailable.
+    """
+    issuer, serial = _wanted(request)
+    await _check_sender(exchange, request)
+    information = exchange.services.ca_information
+    issuing_der, *_ = await information.ca_certificates(SCEP, exchange.endpoint)
+    issuing = parse_certificate(issuing_der)
+    itself = serial == issuing.serial and names_match(issuer, issuing.issuer)
+    if not itself and not names_match(issuer, issuing.subject):
+        raise _unknown(
+            f'this endpoint gives out the CRL of "{issuing.subject}"; another CA\'s stands where the '
+            "certificate's CRL distribution point says"
+        )
+    return Retrieved(crls_only(await information.crl(SCEP, exchange.endpoint)))
+
+
+async def _check_sender(exchange: Exchange, request: ScepRequest) -> None:
+    """Raises GatewayError unless the message is signed with a certificate of ours that is still good."""
+    signer, now = request.message.signer, exchange.services.clock.now()
+    record = await exchange.services.certificates.by_sha256(signer.sha256)
+    if record is None:
+        raise GatewayError(
+            "only who signs with a certificate of ours gets certificates and CRLs here; CRLs are also at the "
+            "CRL distribution point",
+            code=ReasonCode.AUTH_CERTIFICATE_UNTRUSTED,
+        )
+    _check_good(record)
+    if not record.not_before <= now <= record.not_after:
+        raise GatewayError(
+            f"the certificate that signs the message ended at {record.not_after:%Y-%m-%d %H:%M} UTC",
+            code=ReasonCode.AUTH_CERTIFICATE_EXPIRED,
+        )
+
+
+def _check_good(record: CertificateRecord) -> None:
+    if record.status is not CertificateStatus.GOOD:
+        raise GatewayError(
+            f"the certificate that signs the message is {record.status}",
+            code=ReasonCode.AUTH_CERTIFICATE_REVOKED,
+        )
+
+
+def _wanted(request: ScepRequest) -> tuple[DistinguishedName, int]:
+    """Issuer and serial number. Raises MalformedMessage: ``cannot_be_opened`` whatever is wrong."""
+    wanted = read_issuer_and_serial(request)
+    try:
+        return decode_name(to_der(wanted.issuer_der)), wanted.serial
+    except MalformedMessage as error:
+        raise cannot_be_opened(str(error)) from error
+
+
+def _unknown(text: str) -> GatewayError:
+    return GatewayError(text, code=ReasonCode.CERTIFICATE_UNKNOWN)
