@@ -206,7 +206,8 @@ def _cut_short(offset: int) -> MalformedMessage:
 def to_der(source: bytes) -> bytes:
     """One BER element as DER: shortest definite lengths, strings in one piece; nothing is sorted.
 
-    For what was signed as DER but sent as BER (RFC 5652 section 5.4). Raises MalformedMessage.
+    Strings under implicit tags cannot be told from structures and stay in pieces. For what was signed as DER
+    but sent as BER (RFC 5652 section 5.4). Raises MalformedMessage.
     """
     size = len(source) - 2
     if 0 <= size < 0x80 and source[1] == size and not source[0] & _CONSTRUCTED and source[0] & 0x1F != 0x1F:

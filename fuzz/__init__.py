@@ -1,0 +1,1 @@
+"""One fuzz target per decoder: a module with ``one_input(octets)``, see README.md."""
