@@ -294,7 +294,9 @@ def encode_free_text(texts: Iterable[str]) -> bytes:
 
 def generalized_time(moment: datetime) -> bytes:
     """A GeneralizedTime in UTC without fractions of a second (RFC 5280 section 4.1.2.5.2)."""
-    return der.tlv(der.GENERALIZED_TIME, moment.astimezone(UTC).strftime("%Y%m%d%H%M%SZ").encode())
+    utc = moment.astimezone(UTC)
+    # strftime writes years before 1000 in fewer than four digits
+    return der.tlv(der.GENERALIZED_TIME, f"{utc.year:04}{utc:%m%d%H%M%S}Z".encode())
 
 
 def time(moment: datetime) -> bytes:

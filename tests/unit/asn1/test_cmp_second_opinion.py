@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from pyasn1.type import univ
 from pyasn1_alt_modules import rfc4211, rfc9480, rfc9810
 
-from gateway.asn1 import cmp, cmp_bodies, cmp_revocation, cmp_support, crmf, crmf_encode
+from gateway.asn1 import cmp, cmp_bodies, cmp_revocation, cmp_support, crmf, crmf_encode, der
 from gateway.asn1.cmp import BodyType, InfoTypeAndValue, PkiHeader
 from gateway.asn1.cmp_bodies import CertRepMessage, CertResponse, CertStatus, ErrorMsgContent, PollAnswer
 from gateway.asn1.cmp_revocation import RevDetails, RevRepContent
@@ -276,3 +277,9 @@ def test_request_with_everything_is_read_by_pyasn1() -> None:
         assert (read.cert_req_id, read.template, read.pop) == (7, FULL_TEMPLATE, pop)
         assert (read.controls, read.reg_info) == ((CONTROL,), (CONTROL,))
         assert read.cert_req_der == cert_request
+
+
+@pytest.mark.parametrize("number", [0, 1, -1, 127, 128, -127, -128, -129, 2**63, -(2**63), -(2**63) - 1])
+def test_integer_is_written_in_its_shortest_form(number: int) -> None:
+    """X.690 section 8.3.2: -128 is one octet."""
+    assert der.integer(number) == cmp_pyasn1.der(univ.Integer(number))
