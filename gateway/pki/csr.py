@@ -137,6 +137,30 @@ def verify_possession(parsed: ParsedCsr, *, refused_hashes: frozenset[str] = BRO
     return ClientKey(parsed.public_key, Pop.SIGNATURE, parsed.signature_hash)
 
 
+def verify_own_signature(csr_der: bytes, *, refused_hashes: frozenset[str] = BROKEN_HASHES) -> None:
+    """Verify the signature of a CSR whose names and attributes cannot be read: its sender may be told so.
+
+    Only the outside and the key must be well-formed, with nothing behind them. Raises MalformedMessage as
+    ``parse_csr`` and ``verify_possession`` do.
+    """
+    _check_one_structure(csr_der)
+    info, algorithm, signature = _outer(csr_der)
+    fields = der.children(csr_der, info[2], info[3])
+    if len(fields) < 3:
+        raise _malformed("the CSR must hold version, subject and public key")
+    described, loaded_key = read_key(csr_der[fields[2][1] : fields[2][3]])
+    if loaded_key is None:
+        raise _malformed("the key of the CSR is of no supported algorithm", "key")
+    verify_signature(
+        read_signature_algorithm(csr_der, algorithm[2], algorithm[3]),
+        loaded_key,
+        described,
+        csr_der[signature[2] + 1 : signature[3]],
+        csr_der[info[1] : info[3]],
+        refused_hashes=refused_hashes,
+    )
+
+
 def _check_one_structure(csr_der: bytes) -> None:
     if not csr_der:
         raise MalformedMessage("the message is empty", code=ReasonCode.MESSAGE_EMPTY)
@@ -186,11 +210,13 @@ def _read_attributes(source: bytes, start: int, end: int) -> _Attributes:
     )
     requested, microsoft, challenge, change = (values.pop(oid, None) for oid in known)
     sans, extensions = _read_requested(requested, microsoft)
+    password, password_tag = (None, None) if challenge is None else _read_challenge_password(challenge)
     return _Attributes(
         sans,
         extensions,
         tuple(values),
-        *((None, None) if challenge is None else _read_challenge_password(challenge)),
+        password,
+        password_tag,
         None if change is None else _read_change_subject_name(change),
     )
 

@@ -20,7 +20,7 @@ from gateway.model.keys import ClientKey
 from gateway.model.reasons import ReasonCode
 from gateway.pki import cms_enveloped, cms_signed
 from gateway.pki.certificate import ParsedCertificate
-from gateway.pki.csr import ParsedCsr, parse_csr, verify_possession
+from gateway.pki.csr import ParsedCsr, parse_csr, verify_own_signature, verify_possession
 from gateway.pki.signatures import BROKEN_HASHES
 from gateway.scep import attributes
 
@@ -234,14 +234,19 @@ def read_csr(request: ScepRequest, rules: MessageRules) -> tuple[ParsedCsr, Clie
 
     Whoever changes the ciphertext of somebody else's message must not learn what became of the plaintext
     (RFC 5652 section 14, CBC without authentication). So a CSR that cannot be read, or whose own signature
-    is wrong, is the same fault as one that cannot be decrypted. Raises MalformedMessage: that one, or
-    key.signature-hash for a hash that is not taken.
+    is wrong, is the same fault as one that cannot be decrypted; a right one proves that nobody changed it,
+    and other faults are told. Raises MalformedMessage: that one, those of ``parse_csr`` with a right
+    signature, or key.signature-hash for a hash that is not taken.
     """
     try:
         parsed = parse_csr(request.payload)
         key = verify_possession(parsed, refused_hashes=_HASHES_WITHOUT_PROOF)
-    except MalformedMessage as error:
-        raise cms_enveloped.cannot_be_opened(f"{error.code}: {error}") from error
+    except MalformedMessage as fault:
+        try:
+            verify_own_signature(request.payload, refused_hashes=_HASHES_WITHOUT_PROOF)
+        except MalformedMessage as error:
+            raise cms_enveloped.cannot_be_opened(f"{error.code}: {error}") from error
+        raise fault from None
     if parsed.signature_hash in BROKEN_HASHES and parsed.signature_hash not in rules.digests:
         raise MalformedMessage(
             f"the CSR is signed with {parsed.signature_hash}, which is broken; use SHA-256 or better",

@@ -101,7 +101,6 @@ def test_wrong_plaintexts_get_the_answer_of_wrong_ciphertexts() -> None:
         pki.broken_signature(target.csr),
         pki.raw_csr(target.device.private_key, spki=tlv(0x30, b"\5\0")),
         pki.raw_csr(pki.shared_key("P-256"), spki=pki.spki_der(pki.key())),
-        pki.raw_csr(target.device.private_key, version=1),
     ):
         found.add(target.answer(encrypted("aes-128-cbc", KEY, IV, payload)))
     assert len(found) == 1
@@ -128,3 +127,22 @@ def test_wrong_payload_of_polls_and_retrievals_gets_the_same_answer_too(payload:
     for request in opened[1:]:
         with pytest.raises(MalformedMessage, match=said):
             read_issuer_and_serial(request)
+
+
+def test_csr_with_a_name_that_none_may_have_is_told_so_once_its_signature_proves_it() -> None:
+    """scep.md C36: nobody but the holder of the key can have written it, so its fault can be told."""
+    target = Target()
+    umlaut = pki.tlv(0x30, pki.tlv(0x82, "ä.test".encode()))
+    extension = pki.tlv(0x30, pki.oid("2.5.29.17"), pki.tlv(0x04, umlaut))
+    bad = pki.raw_csr(
+        target.device.private_key,
+        attributes=(pki.attribute(pki.EXTENSION_REQUEST, pki.tlv(0x30, extension)),),
+    )
+    code, text, path = target.answer(encrypted("aes-128-cbc", KEY, IV, bad))
+    assert (code, path) == ("name.malformed", "identity.sans[0]")
+    assert "ASCII" in text
+    version = encrypted("aes-128-cbc", KEY, IV, pki.raw_csr(target.device.private_key, version=1))
+    assert target.answer(version)[2] == "version"
+    opaque = target.answer(bytes(32))
+    for changed in (bad + b"\0", bad[:-1] + bytes((bad[-1] ^ 1,)), pki.broken_signature(target.csr)):
+        assert target.answer(encrypted("aes-128-cbc", KEY, IV, changed)) == opaque
