@@ -29,6 +29,7 @@ class Fleet:
     in_flight: int = 0  # requests on an open connection that wait for their answer
     _stopping: bool = False
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _clients: list[_Client] = field(default_factory=list)
 
     def start(self) -> None:
         facts = self.gateway.quickstart
@@ -37,12 +38,22 @@ class Fleet:
         authorization = basic(facts["est"]["user"], facts["est"]["password"])
         for number in range(self.size):
             client = _Client(self, number, split.port or 443, split.netloc, context, authorization)
+            self._clients.append(client)
             self._tasks.append(asyncio.create_task(client.run()))
 
-    async def stop(self, timeout_s: float = 60.0) -> None:
-        """No new requests; waits until every open one is answered. Raises what a client raised."""
+    async def stop(self, patience_s: float = 90.0) -> None:
+        """No new requests; waits until every open one is answered. Raises what a client raised.
+
+        A client whose request is not answered within ``patience_s`` is trouble for the judge.
+        """
         self._stopping = True
-        await asyncio.wait_for(asyncio.gather(*self._tasks), timeout_s)
+        _, stuck = await asyncio.wait(self._tasks, timeout=patience_s)
+        for client, task in zip(self._clients, self._tasks, strict=True):
+            if task in stuck:
+                self.journal.trouble(client.spki, 0, f"no answer for {patience_s:.0f} s".encode())
+                task.cancel()
+        await asyncio.gather(*(task for task in self._tasks if task not in stuck))
+        await asyncio.gather(*stuck, return_exceptions=True)
 
     def failed(self) -> BaseException | None:
         """The first error of a client's own, if any died."""
@@ -70,12 +81,14 @@ class _Client:
     context: ssl.SSLContext
     authorization: str
     stream: EstStream | None = None
+    spki: str = ""  # of the request that it is at
 
     async def run(self) -> None:
         serial = 0
         while not self.fleet.stopping:
             serial += 1
             spki, octets = self._request(serial)
+            self.spki = spki
             self.fleet.journal.sent(spki)
             await self._until_answered(spki, octets)
             if random.random() < REPEAT_SHARE:

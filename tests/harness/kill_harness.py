@@ -28,7 +28,7 @@ from tests.support.database import certificates
 from tests.support.gateway import Gateway
 
 SABOTAGED = (sys.executable, "-m", "tests.support.answers_before_commit")
-WORKER_WAIT_S = 30.0
+WORKER_WAIT_S = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Fleets:
         await self._acme.start()
 
     async def stop(self, patience_s: float) -> None:
-        await asyncio.gather(self._est.stop(), self._acme.stop(patience_s))
+        await asyncio.gather(self._est.stop(patience_s), self._acme.stop(patience_s))
 
     def failed(self) -> BaseException | None:
         return self._est.failed() or self._acme.failed()

@@ -10,11 +10,21 @@ import pytest
 from tests.support import acme_policies, challtestsrv, policies
 from tests.support import gateway as gateways
 from tests.support.acme_programs import AcmeLab, ExternalKey
-from tests.support.acme_responders import spare_port
 from tests.support.gateway import Gateway
 from tests.support.openssl import Judge
+from tests.support.ports import spare_port
 
 APPROVAL = {"required": 1, "expires": "1h", "retry_after": "1s"}
+
+
+FOREIGN_CLIENT_S = 180  # a slow machine starts gateways and other people's programs several times in one test
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what stands here and has no timeout of its own more time than other tests."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(FOREIGN_CLIENT_S))
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from tests.support import acme_policies, database, haproxy, policies
 from tests.support import dehydrated as dehydrateds
 from tests.support import gateway as gateways
 from tests.support.acme_programs import webroot
-from tests.support.acme_responders import spare_port
 from tests.support.gateway import Gateway
 from tests.support.haproxy import Balancer
 from tests.support.openssl import Judge
+from tests.support.ports import spare_port
 
 pytestmark = pytest.mark.interop
 

@@ -200,7 +200,7 @@ class AcmeClient:
         order.prove(responder)
         return order.certified()
 
-    def wait(self, url: str, until: Sequence[str] = FINAL, *, seconds: float = 15.0) -> Any:
+    def wait(self, url: str, until: Sequence[str] = FINAL, *, seconds: float = 30.0) -> Any:
         """Read an order, authorization or challenge until its status is one of these."""
         deadline = time.monotonic() + seconds
         while (found := self.post(url).ok())["status"] not in until:

@@ -21,13 +21,13 @@ from tests.support.acme_responders import (
     Http01Responder,
     alpn_responder,
     http01_responder,
-    spare_port,
 )
 from tests.support.gateway import Gateway
+from tests.support.ports import spare_port
 
 TERMS = "https://ca.test/terms-1"
 WEBSITE = "https://ca.test/"
-FAST: Mapping[str, Any] = {"validation_attempts": 1, "validation_timeout": "3s"}
+FAST: Mapping[str, Any] = {"validation_attempts": 1, "validation_timeout": "8s"}
 _TABLES = ("acme_account", "acme_order", "acme_authorization", "certificate", "job", "credential")
 _numbers = itertools.count(1)
 
@@ -54,7 +54,7 @@ def documents() -> list[policies.Document]:
         policy("eab-new", "eab-new", priority=50),
         endpoint("trusted", eab="always"),
         policy("trusted", "trusted", priority=60, challenges=()),
-        endpoint("brief", order_lifetime="2s", pending_authorization_lifetime="2s"),
+        endpoint("brief", order_lifetime="5s", pending_authorization_lifetime="5s"),
         policy("brief", "brief", priority=70),
         endpoint("reuse"),
         policy("reuse", "reuse", priority=80, reuse_authorization="1h"),

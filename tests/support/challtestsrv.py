@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.acme_responders import spare_port
+from tests.support.ports import spare_port
 
 PROGRAM = "/usr/bin/pebble-challtestsrv"
 _READY_S = 15

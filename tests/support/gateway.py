@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,7 +74,7 @@ class Gateway:
 
     # -- life --
 
-    def start(self, timeout_s: float = 30.0) -> None:
+    def start(self, timeout_s: float = 45.0) -> None:
         """Start and wait until every worker listens. Raises GatewayDidNotStartError."""
         self.spawn()
         self.wait_ready(timeout_s)
@@ -127,7 +128,7 @@ class Gateway:
         # JSON is YAML, and says strings, numbers and lists without any doubt.
         (self.directory / "pkigate.yaml").write_text(json.dumps(config, indent=1) + "\n")
 
-    def wait_ready(self, timeout_s: float = 30.0) -> None:
+    def wait_ready(self, timeout_s: float = 45.0) -> None:
         assert self.process is not None
         deadline = time.monotonic() + timeout_s
         while not self.quickstart_path.exists():
@@ -159,6 +160,16 @@ class Gateway:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    def banner_command(self, begins: str, timeout_s: float = 10.0) -> str:
+        """The copy-paste command of the banner that begins so, as it stands; the banner comes right after
+        quickstart.json."""
+        deadline = time.monotonic() + timeout_s
+        while "Stop with Ctrl-C" not in self.log and time.monotonic() < deadline:
+            time.sleep(0.01)
+        found = re.search(rf"^({re.escape(begins)}.*?)\n\s*\n", self.log, re.DOTALL | re.MULTILINE)
+        assert found, f"no command in the banner begins with {begins!r}:\n{self.log[:4000]}"
+        return found.group(1)
 
     @property
     def worker_pids(self) -> list[int]:

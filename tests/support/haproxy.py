@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.acme_responders import spare_port
 from tests.support.openssl import run
+from tests.support.ports import spare_port
 
 PROGRAM = "/usr/sbin/haproxy"
 _READY_S = 15

@@ -10,11 +10,12 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from tests.support.ports import spare_port
 
 _BINARIES = Path("/usr/lib/postgresql")
 _START_S = 60
@@ -28,7 +29,7 @@ class PostgresqlServer:
     """One cluster in a temporary directory; ``start`` makes it, ``stop`` removes it."""
 
     def __init__(self) -> None:
-        self.port = _spare_port()
+        self.port = spare_port()
         self._binaries = _newest_binaries()
         self._directory: Path | None = None
         self._databases = 0
@@ -177,13 +178,6 @@ def _newest_binaries() -> Path:
             "no PostgreSQL server here: apt-get install --no-install-recommends postgresql"
         )
     return found[-1].parent
-
-
-def _spare_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _children(pid: int) -> list[int]:

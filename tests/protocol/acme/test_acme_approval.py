@@ -62,7 +62,7 @@ def test_rejected_order_is_invalid_with_the_reason(lab: Lab, slow: Order) -> Non
 
 
 def _until_final(order: Order) -> str:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (status := str(order.read()["status"])) == "processing" and time.monotonic() < deadline:
         time.sleep(0.1)
     return status
@@ -84,7 +84,7 @@ def test_order_is_not_issued_after_its_account_was_deactivated(lab: Lab, slow: O
     assert client.kid is not None
     client.post(client.kid, {"status": "deactivated"}).ok()
     lab.gateway.cli("request", "approve", request_id)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while (state := lab.gateway.cli_json("request", "show", request_id)["state"]) not in (
         "refused",
         "issued",

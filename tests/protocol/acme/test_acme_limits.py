@@ -124,8 +124,9 @@ def test_pending_authorizations_are_limited(limited: Lab) -> None:
 def test_limit_is_over_after_the_time_that_was_told(limited: Lab) -> None:
     """acme.md C96"""
     client = limited.account("few-refilled")
-    assert client.new_order([new_name()]).status == 201
-    time.sleep(_too_many(client.new_order([new_name()])))
+    # On a machine that stands still for two seconds, the allowance is back before the second one comes.
+    refused = next(answer for _ in range(20) if (answer := client.new_order([new_name()])).status != 201)
+    time.sleep(_too_many(refused))
     assert client.new_order([new_name()]).status == 201
 
 

@@ -20,8 +20,9 @@ from gateway.clock import to_epoch_s
 from gateway.outbound.resolver import CaaRecord, CaaSet
 from gateway.store.store import Store
 from tests.support import acme_policies
-from tests.support.acme_responders import Http01Responder, http01_responder, spare_port
+from tests.support.acme_responders import Http01Responder, http01_responder
 from tests.support.dns_server import DnsServer, dns_server
+from tests.support.ports import spare_port
 from tests.unit.acme.answering import http_challenge, look_out, settled
 from tests.unit.acme.authorized import row_of
 from tests.unit.acme.house import House, SetClock

@@ -16,7 +16,8 @@ from gateway.acme.tables import authorizations
 from gateway.acme.tables.authorizations import INVALID, VALID
 from gateway.store.store import Store
 from tests.support import pki
-from tests.support.acme_responders import Http01Responder, http01_responder, spare_port
+from tests.support.acme_responders import Http01Responder, http01_responder
+from tests.support.ports import spare_port
 from tests.unit.acme.answering import challenge_of, http_challenge, look_out, looking_house, settled
 from tests.unit.acme.authorized import row_of
 from tests.unit.acme.house import House, SetClock, document, header, problem

@@ -19,7 +19,8 @@ from gateway.acme.tables.authorizations import INVALID, PROCESSING, VALID
 from gateway.composition.services import GatewayServices
 from gateway.frontend import Unit
 from gateway.store.store import Store
-from tests.support.acme_responders import Http01Responder, http01_responder, spare_port
+from tests.support.acme_responders import Http01Responder, http01_responder
+from tests.support.ports import spare_port
 from tests.unit.acme.answering import (
     KIND,
     authorization_url,

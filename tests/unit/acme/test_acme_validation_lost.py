@@ -24,7 +24,8 @@ from gateway.outbound.network import Network, NetworkSettings
 from gateway.store import jobs
 from gateway.store.jobs import Job
 from gateway.store.store import Store
-from tests.support.acme_responders import Http01Responder, http01_responder, spare_port
+from tests.support.acme_responders import Http01Responder, http01_responder
+from tests.support.ports import spare_port
 from tests.unit.acme.answering import (
     authorization_url,
     challenge_of,

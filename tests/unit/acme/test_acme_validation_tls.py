@@ -18,7 +18,8 @@ import pytest_asyncio
 from gateway.acme.tables.authorizations import INVALID, VALID, AuthorizationRow
 from gateway.store.store import Store
 from tests.support import acme_signing, pki
-from tests.support.acme_responders import AlpnResponder, alpn_responder, spare_port, validation_certificate
+from tests.support.acme_responders import AlpnResponder, alpn_responder, validation_certificate
+from tests.support.ports import spare_port
 from tests.unit.acme.answering import authorization_url, challenge_of, look_out, looking_house, settled
 from tests.unit.acme.house import Client, House, SetClock
 
