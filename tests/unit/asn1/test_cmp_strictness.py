@@ -176,6 +176,14 @@ def many(element: bytes, count: int) -> bytes:
 
 
 REQUEST = pki.tlv(0x30, pki.tlv(0x30, NUMBER, SEQUENCE))
+TWO = pki.tlv(0xA0, SEQUENCE, SEQUENCE)
+
+
+def proof(tag: int, *content: bytes) -> bytes:
+    """A list of one request with this proof of possession."""
+    return many(pki.tlv(0x30, pki.tlv(0x30, NUMBER, SEQUENCE), pki.tlv(tag, *content)), 1)
+
+
 BODIES: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "no request": (crmf.decode_cert_req_messages, SEQUENCE),
     "51 requests": (crmf.decode_cert_req_messages, many(REQUEST, 51)),
@@ -228,6 +236,33 @@ BODIES: dict[str, tuple[Callable[[bytes], object], bytes]] = {
         pki.tlv(0x30, pki.tlv(0xA4, pki.tlv(0xA0, UTC_TIME), pki.tlv(0xA0, UTC_TIME))),
     ),
     "certificate identifier without issuer": (crmf.decode_cert_id, pki.tlv(0x30, NUMBER, NUMBER)),
+    "template of 64 KiB": (crmf.decode_template, pki.tlv(0x30, pki.tlv(0xA6, bytes(1 << 16)))),
+    "template is no sequence": (crmf.decode_template, NUMBER),
+    "keyAgreement by an unknown method": (crmf.decode_cert_req_messages, proof(0xA3, b"\x85\x00")),
+    "keyEncipherment in a third message": (crmf.decode_cert_req_messages, proof(0xA2, b"\x81\x01\x02")),
+    "keyEncipherment twice": (crmf.decode_cert_req_messages, proof(0xA2, b"\x81\x01\x00" * 2)),
+    "signature without algorithm": (crmf.decode_cert_req_messages, proof(0xA1, b"\x03\x01\x00")),
+    "signature with unused bits": (
+        crmf.decode_cert_req_messages,
+        proof(0xA1, SEQUENCE, b"\x03\x02\x01\x00"),
+    ),
+    "signed input without key": (
+        crmf.decode_cert_req_messages,
+        proof(0xA1, pki.tlv(0xA0, pki.tlv(0xA0, NULL_DN)), SEQUENCE, b"\x03\x01\x00"),
+    ),
+    "signed input with two senders": (
+        crmf.decode_cert_req_messages,
+        proof(0xA1, pki.tlv(0xA0, pki.tlv(0xA0, NULL_DN * 2), SEQUENCE), SEQUENCE, b"\x03\x01\x00"),
+    ),
+    "publicKeyMAC without value": (
+        crmf.decode_cert_req_messages,
+        proof(0xA1, pki.tlv(0xA0, pki.tlv(0x30, SEQUENCE), SEQUENCE), SEQUENCE, b"\x03\x01\x00"),
+    ),
+    "answer without responses": (cmp_bodies.decode_cert_rep, SEQUENCE),
+    "certConf with a hash of no algorithm": (
+        cmp_bodies.decode_cert_confirm,
+        many(pki.tlv(0x30, b"\x04\x00", NUMBER, pki.tlv(0xA1, SEQUENCE)), 1),
+    ),
     "51 responses": (
         cmp_bodies.decode_cert_rep,
         pki.tlv(0x30, many(pki.tlv(0x30, NUMBER, pki.tlv(0x30, NUMBER)), 51)),
@@ -236,6 +271,10 @@ BODIES: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "key pair without certificate": (
         cmp_bodies.decode_cert_rep,
         pki.tlv(0x30, many(pki.tlv(0x30, NUMBER, pki.tlv(0x30, NUMBER), SEQUENCE), 1)),
+    ),
+    "two certificates": (
+        cmp_bodies.decode_cert_rep,
+        pki.tlv(0x30, many(pki.tlv(0x30, NUMBER, pki.tlv(0x30, NUMBER), pki.tlv(0x30, TWO)), 1)),
     ),
     "empty certificate": (
         cmp_bodies.decode_cert_rep,
