@@ -49,8 +49,7 @@ _ED25519_SIGNATURE_OCTETS = 64
 class ParsedJws:
     """A well-formed message, nothing of it verified. Either ``jwk`` or ``kid`` is there.
 
-    ``nonce`` is base64url, empty in an inner JWS, which has none. ``digest`` is the lower-case hex SHA-256 of
-    the message.
+    ``nonce`` is base64url, empty in an inner JWS, which has none. ``message`` is all of it as it came.
     """
 
     alg: str
@@ -61,7 +60,7 @@ class ParsedJws:
     payload: bytes
     signing_input: bytes = field(repr=False)
     signature: bytes = field(repr=False)
-    digest: str
+    message: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,12 @@ class VerifiedJws:
     url: str
     nonce: str
     payload: bytes
-    digest: str
+    message: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """The lower-case hex SHA-256 of the message, for the record of what it changed."""
+        return hashlib.sha256(self.message).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def parse_jws(body: bytes) -> ParsedJws:
     if it has no nonce."""
     parts = _read_parts(read_object(body, "the request body"), "the request")
     nonce = _nonce(parts.header)
-    return _parsed(parts, nonce, hashlib.sha256(body).hexdigest())
+    return _parsed(parts, nonce, body)
 
 
 def parse_inner_jws(members: Mapping[str, object]) -> ParsedJws:
@@ -112,7 +116,7 @@ def parse_inner_jws(members: Mapping[str, object]) -> ParsedJws:
     parts = _read_parts(members, "the inner JWS")
     if "nonce" in parts.header:
         raise malformed("the inner JWS must have no nonce (RFC 8555 section 7.3.5)")
-    parsed = _parsed(parts, "", hashlib.sha256(parts.signing_input).hexdigest())
+    parsed = _parsed(parts, "", parts.signing_input)
     if parsed.jwk is None:
         raise malformed('the inner JWS must have the new key as "jwk" (RFC 8555 section 7.3.5)')
     return parsed
@@ -153,7 +157,7 @@ def verify_jws(parsed: ParsedJws, key: AccountKey) -> VerifiedJws:
         raise malformed(
             "the signature does not match the message and the key", code=ReasonCode.AUTH_SIGNATURE
         ) from exc
-    return VerifiedJws(parsed.alg, key, parsed.kid, parsed.url, parsed.nonce, parsed.payload, parsed.digest)
+    return VerifiedJws(parsed.alg, key, parsed.kid, parsed.url, parsed.nonce, parsed.payload, parsed.message)
 
 
 def _read_parts(members: Mapping[str, object], what: str) -> _Parts:
@@ -178,7 +182,7 @@ def _read_parts(members: Mapping[str, object], what: str) -> _Parts:
     )
 
 
-def _parsed(parts: _Parts, nonce: str, digest: str) -> ParsedJws:
+def _parsed(parts: _Parts, nonce: str, message: bytes) -> ParsedJws:
     header = parts.header
     alg = header.get("alg")
     if not isinstance(alg, str):
@@ -210,7 +214,7 @@ def _parsed(parts: _Parts, nonce: str, digest: str) -> ParsedJws:
         payload=parts.payload,
         signing_input=parts.signing_input,
         signature=parts.signature,
-        digest=digest,
+        message=message,
     )
 
 

@@ -33,7 +33,7 @@ class Nonces:
     def __init__(self, services: Services, *, now_ms: Callable[[], int] | None = None) -> None:
         self._services = services
         self._now_ms = now_ms or _now_ms
-        self._key = services.shared_key("acme nonce")
+        self._keyed = hashlib.blake2b(digest_size=_MAC_OCTETS, key=services.shared_key("acme nonce"))
 
     def make(self) -> str:
         """A new nonce in base64url, 46 characters."""
@@ -70,7 +70,9 @@ class Nonces:
             raise _bad_nonce("the nonce was used already")
 
     def _mac(self, body: bytes) -> bytes:
-        return hashlib.blake2b(body, digest_size=_MAC_OCTETS, key=self._key).digest()
+        mac = self._keyed.copy()
+        mac.update(body)
+        return mac.digest()
 
 
 def _now_ms() -> int:

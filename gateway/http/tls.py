@@ -25,6 +25,7 @@ from gateway.http.message import TlsPeer
 EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 section 2
 EXPORTER_BYTES = 32
 RECORD_BYTES, RECORD_HEADER_BYTES = 16_384, 5
+_MOST_FLUSHED = 4 * RECORD_BYTES
 LINGER_S = 2.0
 # No TLS record begins with a letter (RFC 8446 section 5.1).
 _PLAIN_HTTP = re.compile(rb"(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE|PRI) ")
@@ -299,16 +300,17 @@ class TlsTerminator(asyncio.Protocol):
             log.info("tls.record-refused", client=self._client_text(), reason=_error_text(error))
             self.abort()
             return
-        self._flush()
+        self._flush(min(len(plaintext) + RECORD_BYTES // 16, _MOST_FLUSHED))
 
-    def _flush(self) -> None:
+    def _flush(self, size: int = _MOST_FLUSHED) -> None:
+        """Send what OpenSSL has written, ``size`` bytes at a time: as much as it probably is."""
         while True:
             try:
-                ciphertext = self._ssl.bio_read(4 * RECORD_BYTES)
+                ciphertext = self._ssl.bio_read(size)
             except SSL.Error:  # the buffer is empty
                 return
             self._real.write(ciphertext)
-            if len(ciphertext) < 4 * RECORD_BYTES:
+            if len(ciphertext) < size:
                 return
 
     def write_eof(self) -> None:

@@ -36,7 +36,6 @@ _HEAD = (
     "Accept: */*\r\nConnection: close\r\n\r\n"
 )
 _ANY_REQUEST = h11.Request(method="GET", target="/", headers=[("Host", "a"), ("Connection", "close")])
-_END = h11.EndOfMessage()
 # Visible ASCII without what URLs cannot hold: urljoin would silently drop or change some of it.
 _PLAIN = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _URL = re.compile(
@@ -177,7 +176,6 @@ async def _exchange(target: Target, channel: Channel) -> _Answer:
         await link.handshake()
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEADER_BYTES)
     connection.send(_ANY_REQUEST)  # h11 only has to know that an answer to a GET is next
-    connection.send(_END)
     await link.send(_HEAD.format(path=target.path, authority=target.authority).encode("ascii"))
     try:
         return await _read(target, link, connection)
@@ -188,6 +186,7 @@ async def _exchange(target: Target, channel: Channel) -> _Answer:
 async def _read(target: Target, link: Channel | TlsChannel, connection: h11.Connection) -> _Answer:
     response: h11.Response | None = None
     body = bytearray()
+    connection.receive_data(await link.receive())
     for _ in range(_MAX_EVENTS):
         event = connection.next_event()
         if event is h11.NEED_DATA:
