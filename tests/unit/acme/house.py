@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,9 +17,14 @@ from typing import Any
 from gateway.acme.plugin import AcmeFrontEnd
 from gateway.authn.authenticate import Authenticator
 from gateway.authn.external import ExternalAccounts
+from gateway.authn.shared_secrets import SharedSecrets
+from gateway.composition.ca_information import EndpointCas
+from gateway.composition.message_identities import MessageIdentities
 from gateway.composition.services import GatewayServices
+from gateway.datadir import prepare
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import ActiveBundle
+from gateway.enrolment.crl import CrlPublisher
 from gateway.enrolment.issued import IssuedCertificates
 from gateway.enrolment.service import EnrolmentService
 from gateway.enrolment.work import EnrolmentJobs
@@ -105,10 +110,11 @@ class House:
         self.services = GatewayServices(
             enrolments=self.service,
             bundle=self.bundle,
-            backends=backends,
             store=store,
+            ca_information=self._cas(directory, backends, monotonic),
             certificates=IssuedCertificates(store, clock),
             external_accounts=ExternalAccounts(store, SERVER_KEY, clock, monotonic),
+            shared_secrets=SharedSecrets(store, SERVER_KEY, monotonic),
             jobs=FrontEndJobs(store),
             once_only=MemoryOnce(clock),
             base_urls=OneBaseUrl(),
@@ -122,6 +128,13 @@ class House:
             rechecks[ProtocolName("acme")] = self.mounted.recheck
         self.work = EnrolmentJobs(store, self.service.settlement, backends, clock)
         self.runner = JobRunner(store, dict(self.work.handlers()), clock, sweep=self.work.sweep)
+
+    def _cas(self, directory: Path, backends: BackendSet, monotonic: Callable[[], float]) -> EndpointCas:
+        identities = MessageIdentities(
+            {}, self.bundle, backends, self.store, self.clock, prepare(directory / "data")
+        )
+        crls = CrlPublisher(self.store, backends, self.clock, monotonic)
+        return EndpointCas(self.bundle, backends, crls, identities)
 
     async def aclose(self) -> None:
         if self.mounted.aclose is not None:
