@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 
@@ -14,15 +13,8 @@ from tests.support.openssl import Judge, run
 pytestmark = pytest.mark.interop
 
 
-def _banner_command(gateway: Gateway) -> str:
-    """The copy-paste command that ``pkigate serve`` printed, as it stands."""
-    found = re.search(r"^(curl -sSf .*?)\n\s*\n", gateway.log, re.DOTALL | re.MULTILINE)
-    assert found, f"no client command in the banner:\n{gateway.log[:3000]}"
-    return found.group(1)
-
-
 def test_command_of_the_banner_gets_a_certificate(gateway: Gateway, judge: Judge, tmp_path: Path) -> None:
-    said = run("bash", "-euo", "pipefail", "-c", _banner_command(gateway), cwd=tmp_path).decode()
+    said = run("bash", "-euo", "pipefail", "-c", gateway.banner_command("curl -sSf"), cwd=tmp_path).decode()
     assert "device-1.test" in said
     judge.assert_valid(tmp_path / "device-1.pem")
 
