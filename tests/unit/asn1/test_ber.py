@@ -106,6 +106,13 @@ def test_indefinite_element_that_reaches_beyond_its_parent_is_malformed() -> Non
         reader.children(outer)
 
 
+def test_end_that_is_known_already_still_has_to_lie_within_the_limit() -> None:
+    reader = BerReader(b"\x30\x80\x02\x01\x05\x00\x00")
+    assert reader.element(0, 7).stop == 7
+    with pytest.raises(MalformedMessage, match="in the middle"):
+        reader.element(0, 6)
+
+
 @pytest.mark.parametrize("unit", [b"\x30\x80", b"\x24\x80", b"\xa0\x80"])
 @pytest.mark.parametrize("count", [MAX_DEPTH + 1, 5_000, 500_000])
 def test_nesting_bomb_is_refused_at_once(unit: bytes, count: int) -> None:

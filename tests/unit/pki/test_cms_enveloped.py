@@ -253,6 +253,22 @@ def test_wrong_key_costs_the_same_one_use_of_the_private_key() -> None:
     assert counts == [1, 1, 1]
 
 
+class UnwrappedSigner(CountingSigner):
+    """What the RSA operation gave for a key of another length, without doing it a thousand times."""
+
+    def decrypt(self, ciphertext: bytes) -> bytes:
+        return bytes(24)
+
+
+def test_content_key_of_another_length_never_opens_anything_by_chance() -> None:
+    """scep.md C31: one in 256 random keys gives a padding that looks right."""
+    identity = ra()
+    enveloped = cms.read_enveloped_data(envelope(PAYLOAD, [identity.certificate]))
+    for _ in range(2_000):
+        with pytest.raises(MalformedMessage):
+            decrypt(enveloped, enveloped.recipients[0], UnwrappedSigner(identity))
+
+
 @pytest.mark.parametrize("kind", ["P-256", "Ed25519"])
 def test_envelope_to_a_key_that_cannot_decrypt_is_refused(kind: str) -> None:
     certificate = parse_certificate(pki.Authority().issue(private_key=pki.shared_key(kind)).certificate_der)
