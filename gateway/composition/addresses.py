@@ -24,6 +24,9 @@ from gateway.outbound.network import NetworkSettings
 METRICS_LISTENER = "metrics"
 HTTP01, TLS_ALPN01 = "http-01", "tls-alpn-01"  # in ports.json: where lab mode looks at challenges
 _FLAGS = {"https": "--https-port", "http": "--http-port", METRICS_LISTENER: "--metrics-port"}
+# SCEP's pkiMessages also come in the URL (RFC 8894 section 4.1): an RSA-4096 key with a chain makes 6 KiB of
+# base64, and some clients percent-encode every "+", "/" and "=" of it.
+SCEP_TARGET_BYTES, SCEP_HEAD_BYTES = 32 * 1024, 64 * 1024
 LoadCredentials = Callable[[Listener], TlsCredentials]
 
 
@@ -112,9 +115,16 @@ def _spec(config: Config, listener: Listener, port: int, load: LoadCredentials) 
         tls=None if listener.plain else TlsSettings(load=lambda: load(listener)),
         client_certificate=ClientCertificateMode(listener.client_certificate.value),
         client_certificate_header=CertificateHeader(listener.client_certificate_header.value),
-        limits=HttpLimits(connections=config.limits.connections),
+        limits=_limits(config, listener),
         flag=_FLAGS.get(listener.name, ""),
     )
+
+
+def _limits(config: Config, listener: Listener) -> HttpLimits:
+    connections = config.limits.connections
+    if "scep" in listener.serves:
+        return HttpLimits(connections=connections, head_bytes=SCEP_HEAD_BYTES, target_bytes=SCEP_TARGET_BYTES)
+    return HttpLimits(connections=connections)
 
 
 def network_settings(config: Config, addresses: Addresses) -> NetworkSettings:

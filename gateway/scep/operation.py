@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TypeVar, assert_never
 
 from gateway.errors import GatewayError, RetryLater
-from gateway.frontend import BadMessage, MessageIdentity
+from gateway.frontend import BadMessage
 from gateway.http.message import HttpResponse
 from gateway.model.outcome import Issued, Outcome, Refused, Unavailable
 from gateway.model.outcome import Pending as Waiting
@@ -26,12 +25,14 @@ from gateway.scep.message import (
     open_pki_message,
     read_pki_message,
 )
-from gateway.scep.options import SCEP, ScepOptions
+from gateway.scep.options import SCEP
 from gateway.scep.poll import poll
 from gateway.scep.reply import Failure, Pending, Success, can_be_answered, write_reply
 from gateway.scep.retrieval import Retrieved, get_cert, get_crl
 
 PKI_MESSAGE = "application/x-pki-message"
+# Section 4.1: caches in between take a GET for something that they may answer themselves.
+_NOT_CACHED = (("Cache-Control", "no-store"),)
 T = TypeVar("T")
 
 
@@ -45,7 +46,7 @@ async def pki_operation(exchange: Exchange, octets: bytes) -> HttpResponse:
         message=message_name(message.message_type), transaction=printable_transaction(message)[:64]
     )
     identities = await exchange.services.ca_information.identities(SCEP, exchange.endpoint)
-    rules = _rules(exchange.options)
+    rules = MessageRules(exchange.options.digests, exchange.options.ciphers)
     slow = any(identity.signer.slow for identity in identities)
     try:
         request = await _run(lambda: open_pki_message(message, identities, rules), slow=slow)
@@ -64,23 +65,14 @@ async def pki_operation(exchange: Exchange, octets: bytes) -> HttpResponse:
     content = _content(exchange, outcome, cipher)
     if isinstance(content, HttpResponse):
         return content
-    return HttpResponse(
-        200, await _run(_writer(exchange, message, identity, content), slow=slow), PKI_MESSAGE
-    )
+    empty = exchange.options.empty_content
+    body = await _run(lambda: write_reply(message, identity, content, rules, empty_content=empty), slow=slow)
+    return HttpResponse(200, body, PKI_MESSAGE, _NOT_CACHED)
 
 
 async def _run(work: Callable[[], T], *, slow: bool) -> T:
     """RSA-2048 on the spot, larger keys in a thread: they would hold up everybody else."""
     return await asyncio.to_thread(work) if slow else work()
-
-
-@lru_cache(maxsize=64)
-def _rules_of(digests: tuple[str, ...], ciphers: tuple[str, ...]) -> MessageRules:
-    return MessageRules(digests, ciphers)
-
-
-def _rules(options: ScepOptions) -> MessageRules:
-    return _rules_of(options.digests, options.ciphers)
 
 
 def _check_can_be_answered(message: SignedMessage) -> None:
@@ -161,15 +153,3 @@ def _chain(exchange: Exchange, issued: Issued) -> tuple[bytes, ...]:
             return issued.chain_der[:1]
         case "chain":
             return issued.chain_der
-
-
-def _writer(
-    exchange: Exchange,
-    message: SignedMessage,
-    identity: MessageIdentity,
-    content: Success | Failure | Pending,
-) -> Callable[[], bytes]:
-    options = exchange.options
-    return lambda: write_reply(
-        message, identity, content, _rules(options), empty_content=options.empty_content
-    )

@@ -1,7 +1,7 @@
 """Paths of SCEP (RFC 8894 section 4.1): which endpoint a path names.
 
 ``/scep/E`` with any further suffix is the endpoint E; ``/scep`` and the fixed paths of older clients are the
-endpoint ``default``.
+endpoint ``default``. Letter case counts in the names of endpoints only.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from gateway.scep.options import CGI_BIN, MSCEP, PKICLIENT
 
 DEFAULT_ENDPOINT = "default"
 PREFIX = "/scep"
-# The path of RFC 8894 section 4.1, and that of Windows (NDES)
-FIXED_PATHS = (f"/{CGI_BIN}/{PKICLIENT}", f"/certsrv/mscep/{MSCEP}")
+# The path of RFC 8894 section 4.1, and that of Windows (NDES), where devices write CertSrv as well
+_FIXED_PATHS = (f"/{CGI_BIN}/{PKICLIENT}", f"/certsrv/mscep/{MSCEP}")
+_PREFIXES = (f"/{CGI_BIN}/", "/certsrv/", "/CertSrv/", "/CERTSRV/")
 # Clients put these behind whatever URL they were given: Cisco IOS, Windows, some MDMs
 KNOWN_SUFFIXES = frozenset(
     {
@@ -26,12 +27,15 @@ KNOWN_SUFFIXES = frozenset(
 
 
 def endpoint_of(path: str) -> str:
-    """The name of the endpoint that a path below ``prefixes`` means; whether there is one is not known here.
+    """The name of the endpoint that a path below ``prefixes`` means, "" for a path that can mean none.
 
+    Whether there is an endpoint of that name is not known here.
     No endpoint's name can be the first segment of a known suffix.
     """
-    if not path.startswith(PREFIX):
-        return DEFAULT_ENDPOINT
+    if not (path == PREFIX or path.startswith(f"{PREFIX}/")):
+        lower = path.casefold()
+        known = any(lower == fixed or lower.startswith(f"{fixed}/") for fixed in _FIXED_PATHS)
+        return DEFAULT_ENDPOINT if known else ""
     rest = path[len(PREFIX) :].strip("/")
     if not rest or rest.casefold() in KNOWN_SUFFIXES:
         return DEFAULT_ENDPOINT
@@ -40,4 +44,4 @@ def endpoint_of(path: str) -> str:
 
 def prefixes() -> tuple[str, ...]:
     """What is served, each with whatever follows it."""
-    return tuple(path for base in (PREFIX, *FIXED_PATHS) for path in (base, f"{base}/"))
+    return (PREFIX, f"{PREFIX}/", *_PREFIXES)

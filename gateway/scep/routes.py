@@ -23,7 +23,7 @@ GET_CA_CAPS, GET_CA_CERT, GET_NEXT_CA_CERT = "GetCACaps", "GetCACert", "GetNextC
 PKI_OPERATION = "PKIOperation"
 # Values are compared without letter case: devices write what they like.
 _OPERATIONS = {name.casefold(): name for name in (GET_CA_CAPS, GET_CA_CERT, GET_NEXT_CA_CERT, PKI_OPERATION)}
-_METHODS = ("GET", "HEAD", "POST")
+_READ, _WRITE = ("GET", "HEAD", "POST"), ("GET", "POST")
 _MAX_SHOWN = 64
 
 
@@ -58,7 +58,7 @@ class ScepRoutes:
         services, name = self._services, endpoint_of(request.path)
         view = services.endpoint(SCEP, name)
         if view is None:
-            shown = name[:_MAX_SHOWN]
+            shown = (name or request.path)[:_MAX_SHOWN]
             missing = NotFound(
                 "there is no SCEP endpoint at this path; it is /scep/ENDPOINT, or /scep for the default one",
                 detail=f"there is no Endpoint document of protocol scep with the name {shown!r}; add one to "
@@ -74,7 +74,7 @@ class ScepRoutes:
 
 
 def _check_request(request: HttpRequest, operation: str, asked: str) -> None:
-    if request.method not in _METHODS:
+    if request.method not in _methods(operation):
         raise GatewayError(
             f"SCEP uses GET and POST, not {request.method[:_MAX_SHOWN]}", code=ReasonCode.HTTP_METHOD
         )
@@ -84,6 +84,10 @@ def _check_request(request: HttpRequest, operation: str, asked: str) -> None:
             f"{what}; add ?operation= with one of GetCACaps, GetCACert and PKIOperation",
             code=ReasonCode.MESSAGE_UNSUPPORTED,
         )
+
+
+def _methods(operation: str) -> tuple[str, ...]:
+    return _WRITE if operation == PKI_OPERATION else _READ
 
 
 async def _performed(exchange: Exchange, operation: str, values: dict[str, bytes]) -> HttpResponse:
@@ -130,5 +134,5 @@ async def _refused(exchange: Exchange, operation: str, fault: GatewayError) -> H
         return errors.unavailable(late.reason, late.retry_after_s, None)
     if refused.request_id is not None:
         request.log["enrolment"] = refused.request_id
-    headers = (("Allow", ", ".join(_METHODS)),) if reason.code is ReasonCode.HTTP_METHOD else ()
+    headers = (("Allow", ", ".join(_methods(operation))),) if reason.code is ReasonCode.HTTP_METHOD else ()
     return errors.plain(reason, refused.request_id, headers=headers)
