@@ -29,7 +29,6 @@ LOG = logging.getLogger(__name__)
 STRANDED_AFTER = timedelta(minutes=5)
 EXPIRY_IS_LATE_AFTER = timedelta(minutes=2)
 GOING_ON = (SETTLE_JOB, APPROVED_JOB)  # their key is the request's id
-_OTHERS_GO_ON = frozenset({State.IN_DOUBT, State.UNCONFIRMED})  # an operator, or the requester
 
 
 class EnrolmentJobs:
@@ -53,7 +52,7 @@ class EnrolmentJobs:
     async def settle(self, job: Job) -> datetime | None:
         """Go on with a request until it is closed or waits for people."""
         row = await self._row(job)
-        if row is None or row.state in CLOSED or row.state in _OTHERS_GO_ON:
+        if row is None or row.state in CLOSED or row.state is State.IN_DOUBT:
             return None
         outcome = await self._settlement.resume(row)
         match outcome:
