@@ -17,12 +17,10 @@ _CODECS = {
     0x1C: "utf-32-be",  # UniversalString
     0x1E: "utf-16-be",  # BMPString
 }
-# Longer ones are wrong whatever they are: RFC 2985 has 255 characters, four octets each at most.
-_MAX_OCTETS = 1020
 
 
 def challenge_of(csr: ParsedCsr) -> SecretBytes | None:
-    """The challenge as UTF-8; empty if it is longer than any can be, None where the CSR holds none.
+    """The challenge as UTF-8, None where the CSR holds none.
 
     Also found where some clients put it: among the requested extensions.
     """
@@ -53,8 +51,6 @@ def _string(value_der: bytes) -> tuple[int | None, bytes]:
 
 
 def _secret(tag: int | None, octets: bytes) -> SecretBytes:
-    if len(octets) > _MAX_OCTETS:
-        return SecretBytes(b"")
     codec = _CODECS.get(tag or 0)
     if codec is None:
         return SecretBytes(octets)
