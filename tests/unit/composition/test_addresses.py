@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.composition.addresses import Addresses, service_url, settle_addresses
+from gateway.composition.addresses import Addresses, listener_specs, service_url, settle_addresses
 from gateway.config import Config, parse
 from gateway.datadir import DataDirectory
 from gateway.errors import ConfigurationError
@@ -78,3 +78,17 @@ def test_service_is_told_by_the_listener_that_serves_it(
     config = _config(tmp_path, "127.0.0.1", listeners)
     addresses = Addresses({}, "https://localhost:8443", "http://localhost:8080")
     assert service_url(config, addresses, "scep") == url
+
+
+@pytest.mark.parametrize(
+    ("serves", "target_bytes", "head_bytes"), [("[scep, crl]", 32768, 65536), ("[crl]", 8192, 32768)]
+)
+def test_listener_that_serves_scep_takes_messages_in_urls(
+    tmp_path: Path, serves: str, target_bytes: int, head_bytes: int
+) -> None:
+    """scep.md C13, RFC 8894 4.1: an RSA-4096 key with a chain, all of it percent-encoded."""
+    listeners = f"{{name: http, address: ADDRESS, port: 0, tls: off, serves: {serves}}}"
+    config = _config(tmp_path, "127.0.0.1", listeners)
+    addresses = settle_addresses(config, DataDirectory(tmp_path))
+    (spec, _metrics) = listener_specs(config, addresses, lambda listener: pytest.fail(listener.name))
+    assert (spec.limits.target_bytes, spec.limits.head_bytes) == (target_bytes, head_bytes)
