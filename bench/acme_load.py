@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from bench import material
 from bench.acme_stream import AcmeAccount, AcmeRefused, AcmeStream, Responder
-from bench.est_stream import StreamAnswer
-from bench.load import Load
+from bench.load import BROKEN, Load
 from tests.support.gateway import Gateway
 
 
@@ -23,7 +22,7 @@ class AcmeLoad:
         self._context = ssl.create_default_context(cafile=str(gateway.root_pem))
         self._port = int(facts["acme"]["http01_port"])
         self._responder = Responder()
-        self.requests = 0
+        self.requests = 0  # of HTTP, in all runs together
 
     async def start(self) -> None:
         await self._responder.start(self._port)
@@ -31,10 +30,13 @@ class AcmeLoad:
         await stream.open_account()
         await stream.close()
 
-    async def fire(self, made: Sequence[material.Request], concurrency: int) -> Load:
+    def prepare(self, name: str, count: int) -> Sequence[material.Request]:
+        return material.requests(f"{name}-{number}.test" for number in range(count))
+
+    async def fire(self, prepared: Sequence[material.Request], concurrency: int) -> Load:
         """One order per request, ``concurrency`` at once, each on a kept connection."""
         load = Load()
-        waiting = iter(made)
+        waiting = iter(enumerate(prepared))
         started = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for _ in range(concurrency):
@@ -42,38 +44,31 @@ class AcmeLoad:
         load.seconds = time.perf_counter() - started
         return load
 
-    async def _client(self, waiting: Iterator[material.Request], load: Load) -> None:
+    async def _client(self, waiting: Iterator[tuple[int, material.Request]], load: Load) -> None:
         stream = self._stream()
-        for request in waiting:
+        for number, request in waiting:
             begun = time.perf_counter()
             try:
-                der = await stream.issue([request.cn], request.csr_der)
+                certificate_der = await stream.issue([request.cn], request.csr_der)
             except AcmeRefused as refused:
                 load.errors[refused.kind] += 1
                 continue
-            except (OSError, EOFError, ssl.SSLError) as error:
+            except BROKEN as error:
                 load.errors[type(error).__name__] += 1
                 stream.abort()
                 continue
             load.latencies_s.append(time.perf_counter() - begun)
-            load.answers.append(_Downloaded(200, b"", der))
+            load.certificates.append((number, certificate_der))
         self.requests += stream.requests
         if stream.bad_nonces:
             load.errors["badNonce"] += stream.bad_nonces
         await stream.close()
+
+    def check(self, prepared: Sequence[material.Request], load: Load, /) -> None:
+        """The certificates are there already: a client cannot end an order without looking."""
 
     def _stream(self) -> AcmeStream:
         return AcmeStream(self._account, self._context, self._responder)
 
     async def stop(self) -> None:
         await self._responder.stop()
-
-
-class _Downloaded(StreamAnswer):
-    """A certificate as DER in ``body``."""
-
-    __slots__ = ()
-
-    @property
-    def leaf_der(self) -> bytes:
-        return self.body

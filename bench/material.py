@@ -12,14 +12,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from bench.spki import spki_of
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A P-256 key (unencrypted PKCS#8 PEM) and its CSR (DER) for ``cn``, also as the one DNS name."""
+    """A P-256 key (unencrypted PKCS#8 PEM) and its CSR for ``cn``, also as the one DNS name (both DER)."""
 
     cn: str
     key_pem: bytes
     csr_der: bytes
+    spki_der: bytes
 
 
 def requests(names: Iterable[str]) -> list[Request]:
@@ -39,4 +42,4 @@ def _request(cn: str) -> Request:
     key_pem = private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return Request(cn, key_pem, csr.public_bytes(serialization.Encoding.DER))
+    return Request(cn, key_pem, csr.public_bytes(serialization.Encoding.DER), spki_of(private_key))

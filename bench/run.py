@@ -1,6 +1,6 @@
 """Measure the real gateway with shipped settings against the raw floor of the same run.
 
-    scripts/bench [--count N] [--repetitions N] [--concurrency N] [--modes kept,new,mtls,acme] [--json]
+    scripts/bench [--count N] [--repetitions N] [--concurrency N] [--modes kept,new,mtls,acme,scep] [--json]
 
 Figures are server CPU: user and system time of the gateway's whole process tree. Rates and latencies hold for
 this machine with the generator on the same cores. Repetitions are interleaved; the median is printed.
@@ -19,9 +19,7 @@ from typing import Any
 
 import uvloop
 
-from bench.subjects import FloorSubject, GatewaySubject, Result
-
-MODES = ("kept", "new", "mtls", "acme")
+from bench.subjects import MODES, WARM_UP, FloorSubject, GatewaySubject, Result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,9 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _measure(
     directory: Path, modes: Sequence[str], options: argparse.Namespace
 ) -> tuple[dict[str, list[Result]], dict[str, Any]]:
-    gateway = GatewaySubject(
-        directory / "gateway", options.database_url, options.workers, with_clients="mtls" in modes
-    )
+    most = (options.count + WARM_UP) * options.repetitions
+    gateway = GatewaySubject(directory / "gateway", options.database_url, options.workers, most)
     floor = FloorSubject(directory)
     runs: dict[str, list[Result]] = {mode: [] for mode in ("floor", *modes)}
     try:
@@ -72,7 +69,7 @@ async def _measure(
             runs["acme64"] = [await gateway.burst(options.burst, 64)]
         facts = await gateway.facts()
     finally:
-        gateway.stop()
+        await gateway.stop()
         floor.stop()
     return runs, facts
 
@@ -84,10 +81,10 @@ def _print(runs: dict[str, list[Result]], facts: dict[str, Any], *, as_json: boo
         for row in (*rows, {"mode": "facts", **facts}):
             print(json.dumps(row))
         return
-    print(f"{'mode':<6}{'certificates':>13}{'CPU ms each':>13}{'x floor':>9}{'per s':>8}", end="")
+    print(f"{'mode':<9}{'certificates':>13}{'CPU ms each':>13}{'x floor':>9}{'per s':>8}", end="")
     print(f"{'p50 ms':>8}{'p99 ms':>8}  errors")
     for row in rows:
-        print(f"{row['mode']:<6}{row['certificates']:>13}{row['cpu_ms']:>13.3f}{row['ratio']:>9.2f}", end="")
+        print(f"{row['mode']:<9}{row['certificates']:>13}{row['cpu_ms']:>13.3f}{row['ratio']:>9.2f}", end="")
         print(f"{row['per_s']:>8.0f}{row['p50_ms']:>8.1f}{row['p99_ms']:>8.1f}  {row['errors'] or 'none'}")
     for name, value in facts.items():
         print(f"{name}: {value}")

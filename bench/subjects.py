@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import subprocess
 import sys
 import time
@@ -13,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench import material
 from bench.acme_load import AcmeLoad
-from bench.est_stream import ENROLL, REENROLL, StreamAnswer, basic, post
-from bench.load import Load, Shot, fire
+from bench.est_load import EstLoad, take_certificates
+from bench.est_stream import ENROLL, post
+from bench.load import Asked, Driver, Load, Shot, fire
 from bench.process_cost import cpu_s, pss_mib
+from bench.scep_load import ScepLoad
 from tests.support.database import certificate_count
 from tests.support.gateway import Gateway, process_tree
 
 WARM_UP = 200
-CLIENT_CERTIFICATES = 1000  # for mutual TLS, each another key and name
+MODES = ("kept", "new", "mtls", "acme", "scep", "scep-new")
 
 
 class MeasurementError(Exception):
@@ -43,17 +44,23 @@ class Result:
     errors: dict[str, int]
 
 
-def _result(load: Load, cpu_seconds: float) -> Result:
-    """Count and check: every 200 holds a certificate with a serial number of its own."""
-    answered = [answer for answer in load.answers if answer.status == 200]
-    serials = {x509.load_der_x509_certificate(answer.leaf_der).serial_number for answer in answered}
-    if not answered or len(serials) != len(answered):
-        found = f"{len(answered)} certificates with {len(serials)} different serial numbers"
+def _result(prepared: Sequence[Asked], load: Load, cpu_seconds: float) -> Result:
+    """Count and check: every certificate has the key that was asked for and a serial number of its own."""
+    serials = set()
+    for number, certificate_der in load.certificates:
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        spki_der = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        if spki_der != prepared[number].spki_der:
+            raise MeasurementError(f"certificate {certificate.serial_number:x} is for another key")
+        serials.add(certificate.serial_number)
+    count = len(load.certificates)
+    if not count or len(serials) != count:
+        found = f"{count} certificates with {len(serials)} different serial numbers"
         raise MeasurementError(f"{found}; errors: {dict(load.errors)}")
     return Result(
-        certificates=len(answered),
-        cpu_ms=cpu_seconds * 1000 / len(answered),
-        per_s=len(answered) / load.seconds,
+        certificates=count,
+        cpu_ms=cpu_seconds * 1000 / count,
+        per_s=count / load.seconds,
         p50_ms=load.quantile_ms(0.5),
         p99_ms=load.quantile_ms(0.99),
         errors=dict(load.errors),
@@ -70,7 +77,7 @@ class FloorSubject:
 
     async def start(self) -> None:
         await asyncio.to_thread(self._spawn)
-        await self._fire("warm", WARM_UP, 16)
+        await self._fire(self._prepare("warm", WARM_UP), 16)
 
     def _spawn(self) -> None:
         command = [sys.executable, "-m", "bench.floor", str(self._directory)]
@@ -80,17 +87,19 @@ class FloorSubject:
 
     async def measure(self, name: str, count: int, concurrency: int) -> Result:
         assert self._process is not None
-        prepared = self._shots(name, count)
+        prepared = self._prepare(name, count)
         before = cpu_s([self._process.pid])
-        load = await fire(prepared, port=self._port, concurrency=concurrency, keep=True)
-        return _result(load, cpu_s([self._process.pid]) - before)
+        load = await self._fire(prepared, concurrency)
+        spent = cpu_s([self._process.pid]) - before
+        take_certificates(load)
+        return _result(prepared, load, spent)
 
-    async def _fire(self, name: str, count: int, concurrency: int) -> Load:
-        return await fire(self._shots(name, count), port=self._port, concurrency=concurrency, keep=True)
+    def _prepare(self, name: str, count: int) -> Sequence[material.Request]:
+        return material.requests(f"floor-{name}-{number}.test" for number in range(count))
 
-    def _shots(self, name: str, count: int) -> list[Shot]:
-        made = material.requests(f"floor-{name}-{number}.test" for number in range(count))
-        return [Shot(post(ENROLL, "localhost", request.csr_der, None), None) for request in made]
+    async def _fire(self, prepared: Sequence[material.Request], concurrency: int) -> Load:
+        shots = [Shot(post(ENROLL, "localhost", request.csr_der, None)) for request in prepared]
+        return await fire(shots, port=self._port, concurrency=concurrency, keep=True)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -100,18 +109,18 @@ class FloorSubject:
 
 @dataclass(slots=True)
 class GatewaySubject:
-    """The gateway as ``pkigate serve`` starts it, with the default policies."""
+    """The gateway as ``pkigate serve`` starts it, with the default policies.
+
+    ``most`` certificates are asked for in each mode, in all runs together.
+    """
 
     directory: Path
     database_url: str | None
     workers: int | None
-    with_clients: bool
+    most: int
     _gateway: Gateway = field(init=False)
     _facts: dict[str, Any] = field(default_factory=dict)
-    _plain_context: ssl.SSLContext = field(init=False)
-    _clients: list[tuple[str, ssl.SSLContext]] = field(default_factory=list)  # name, context with certificate
-    _next_client: int = 0
-    _acme: AcmeLoad | None = None
+    _drivers: dict[str, Driver[Any]] = field(default_factory=dict)
 
     async def start(self) -> None:
         self.directory.mkdir()
@@ -122,61 +131,58 @@ class GatewaySubject:
         await asyncio.to_thread(self._gateway.stop)
         began = time.perf_counter()
         await asyncio.to_thread(self._gateway.start)
-        self._plain_context = ssl.create_default_context(cafile=str(self._gateway.root_pem))
         client = self._gateway.est_client()
         await asyncio.to_thread(client.cacerts)
         self._facts["second start to first answer, s"] = round(time.perf_counter() - began, 2)
         self._facts["memory per worker when idle, MiB PSS"] = self._memory()
-        await self._enrol_clients(CLIENT_CERTIFICATES if self.with_clients else WARM_UP)
 
     async def measure(self, mode: str, name: str, count: int, concurrency: int) -> Result:
-        """Modes: ``kept`` connections, ``new`` TLS connection each, ``mtls``: the same with a certificate,
-        ``acme``: whole ACME flows."""
-        if mode == "acme":
-            return await self._measure_acme(name, count, concurrency)
-        shots = self._shots(mode, f"{mode}-{name}", count)
-        warm = self._shots(mode, f"{mode}-{name}-warm", WARM_UP)
-        await self._fire(warm, concurrency, keep=mode == "kept")
+        """One of ``MODES``. A warm-up comes first and is not counted."""
+        if mode not in self._drivers:
+            driver = self._drivers[mode] = self._driver(mode)
+            await driver.start()
+        driver = self._drivers[mode]
+        await driver.fire(driver.prepare(f"{mode}-{name}-warm", WARM_UP), concurrency)
+        prepared = driver.prepare(f"{mode}-{name}", count)
         rows_before = self._rows()
+        requests_before = driver.requests if isinstance(driver, AcmeLoad) else 0
         pids = process_tree(self._pid)
         before = cpu_s(pids)
-        load = await self._fire(shots, concurrency, keep=mode == "kept")
+        load = await driver.fire(prepared, concurrency)
         spent = cpu_s(pids) - before
-        result = _result(load, spent)
+        driver.check(prepared, load)
+        result = _result(prepared, load, spent)
         written = self._rows() - rows_before
-        if written < result.certificates:
-            raise MeasurementError(f"{result.certificates} certificates, but {written} rows")
+        if written != result.certificates:
+            raise MeasurementError(f"{result.certificates} certificates, but {written} rows: {result.errors}")
+        if isinstance(driver, AcmeLoad):
+            asked = (driver.requests - requests_before) / count
+            self._facts["ACME requests per certificate"] = round(asked, 2)
         return result
 
-    async def _measure_acme(self, name: str, count: int, concurrency: int) -> Result:
-        if self._acme is None:
-            self._acme = AcmeLoad(self._gateway)
-            await self._acme.start()
-        warm = material.requests(f"acme-{name}-warm-{number}.test" for number in range(WARM_UP))
-        made = material.requests(f"acme-{name}-{number}.test" for number in range(count))
-        await self._acme.fire(warm, concurrency)
-        rows_before = self._rows()
-        pids = process_tree(self._pid)
-        before = cpu_s(pids)
-        load = await self._acme.fire(made, concurrency)
-        spent = cpu_s(pids) - before
-        result = _result(load, spent)
-        if self._rows() - rows_before != result.certificates:
-            raise MeasurementError(f"{result.certificates} certificates, and another number of rows")
-        self._facts["ACME requests per certificate"] = round(self._acme.requests / (count + WARM_UP), 2)
-        self._acme.requests = 0
-        return result
+    def _driver(self, mode: str) -> Driver[Any]:
+        match mode:
+            case "kept" | "new" | "mtls":
+                return EstLoad(self._gateway, mode, self.directory)
+            case "acme":
+                return AcmeLoad(self._gateway)
+            case "scep" | "scep-new":
+                return ScepLoad(self._gateway, keep=mode == "scep", most=self.most)
+            case _:
+                raise ValueError(f"no mode {mode}")
 
     async def burst(self, count: int, concurrency: int) -> Result:
-        """``count`` orders at once on one account: the errors are what it is for."""
-        return await self._measure_acme(f"burst-{concurrency}", count, concurrency)
+        """``count`` ACME orders at once on one account: the errors are what it is for."""
+        return await self.measure("acme", f"burst-{concurrency}", count, concurrency)
 
     async def facts(self) -> dict[str, Any]:
         self._facts["memory per worker at the end, MiB PSS"] = self._memory()
         self._facts["certificates in the database"] = self._rows()
         return self._facts
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        for driver in self._drivers.values():
+            await driver.stop()
         if hasattr(self, "_gateway"):
             self._gateway.kill()
 
@@ -190,49 +196,3 @@ class GatewaySubject:
 
     def _rows(self) -> int:
         return certificate_count(self._gateway.sql_url)
-
-    async def _fire(self, shots: Sequence[Shot], concurrency: int, *, keep: bool) -> Load:
-        return await fire(shots, port=self._gateway.est_client().port, concurrency=concurrency, keep=keep)
-
-    def _shots(self, mode: str, name: str, count: int) -> list[Shot]:
-        host = self._gateway.quickstart["https"].partition("//")[2]
-        if mode == "mtls":
-            chosen = [self._clients[(self._next_client + n) % len(self._clients)] for n in range(count)]
-            self._next_client += count
-            made = material.requests(cn for cn, _ in chosen)
-            return [
-                Shot(post(REENROLL, host, request.csr_der, None), context)
-                for request, (_, context) in zip(made, chosen, strict=True)
-            ]
-        made = material.requests(f"{name}-{number}.test" for number in range(count))
-        authorization = self._authorization
-        return [Shot(post(ENROLL, host, r.csr_der, authorization), self._plain_context) for r in made]
-
-    @property
-    def _authorization(self) -> str:
-        est = self._gateway.quickstart["est"]
-        return basic(est["user"], est["password"])
-
-    async def _enrol_clients(self, count: int) -> None:
-        """Warm up, and get client certificates in the way that devices do."""
-        host = self._gateway.quickstart["https"].partition("//")[2]
-        made = material.requests(f"client-{number}.test" for number in range(count))
-        for request in made:
-            octets = post(ENROLL, host, request.csr_der, self._authorization)
-            load = await self._fire([Shot(octets, self._plain_context)], 1, keep=True)
-            if load.errors:
-                raise MeasurementError(f"a client could not be enrolled: {load.errors} {_text(load.answers)}")
-            if self.with_clients:
-                self._clients.append((request.cn, self._client_context(request, load.answers[0])))
-
-    def _client_context(self, request: material.Request, answer: StreamAnswer) -> ssl.SSLContext:
-        certificate = x509.load_der_x509_certificate(answer.leaf_der)
-        context = ssl.create_default_context(cafile=str(self._gateway.root_pem))
-        path = self.directory / "client.pem"
-        path.write_bytes(request.key_pem + certificate.public_bytes(Encoding.PEM))
-        context.load_cert_chain(path)
-        return context
-
-
-def _text(answers: Sequence[StreamAnswer]) -> str:
-    return answers[0].body.decode("utf-8", "replace") if answers else ""
