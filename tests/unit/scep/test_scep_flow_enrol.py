@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from datetime import timedelta
@@ -134,6 +135,31 @@ async def test_exact_replay_gives_the_same_certificate(scep: MakeHouse) -> None:
     again = await house.post(device, first.sent.octets, first.sent.sender_nonce)
     assert again.certificate_der == first.certificate_der
     assert len(await house.rows()) == 1
+
+
+async def test_same_message_twice_at_once_issues_once(scep: MakeHouse) -> None:
+    """scep.md C52: whoever comes second gets the same certificate, or is told to come again."""
+    house, device = scep(), Device()
+    await house.challenge(uses_left=1)
+    csr_der = device.csr()
+    answers = await asyncio.gather(*(house.send(device, csr_der) for _ in range(4)))
+    issued = [one.certificate_der for one in answers if one.response.status == 200]
+    assert len(issued) >= 1
+    assert len(set(issued)) == 1
+    assert {one.response.status for one in answers} <= {200, 503}
+    (row,) = await house.rows()
+    assert row.state is State.ISSUED
+
+
+async def test_large_key_of_an_identity_works_in_a_thread(scep: MakeHouse) -> None:
+    """scep.md D: RSA-3072 would hold up all other requests for a millisecond and more."""
+    house, device = scep(), Device()
+    await house.challenge()
+    old, house.ra = house.identities_[0], self_signed(pki.shared_key("RSA-3072"), "large RA")
+    signer = type(old.signer)(house.ra.private_key, "large")
+    assert signer.slow
+    house.identities_[:] = [type(old)(house.ra.certificate_der, (), signer)]
+    assert (await house.send(device)).certificate_der
 
 
 async def test_other_csr_in_a_closed_transaction_is_a_new_request(scep: MakeHouse) -> None:
