@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 from gateway.errors import MalformedMessage, PayloadTooLarge
 from gateway.model.reasons import ReasonCode
 
-_BLANKS = b" \t\r\n"
+_LINE_BREAKS = b"\t\r\n"
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")  # RFC 4648 section 5 to section 4
 
 
@@ -42,9 +42,7 @@ def decoded_message(value: bytes, max_bytes: int) -> bytes:
     text = unquote_to_bytes(value)
     if b"%" in text:
         text = unquote_to_bytes(text)
-    # A raw "+" that some proxy has turned into a blank stands between two other letters.
-    text = text.strip(_BLANKS).replace(b"\r", b"").replace(b"\n", b"").replace(b"\t", b"").replace(b" ", b"+")
-    text = text.translate(_TO_STANDARD).rstrip(b"=")
+    text = _with_plus_signs(text.translate(_TO_STANDARD, delete=_LINE_BREAKS)).rstrip(b"=")
     if not text:
         raise MalformedMessage("the message parameter is empty", code=ReasonCode.MESSAGE_EMPTY)
     if len(text) * 3 // 4 > max_bytes:
@@ -55,3 +53,13 @@ def decoded_message(value: bytes, max_bytes: int) -> bytes:
         raise MalformedMessage(
             f"the message parameter is not base64 ({error})", code=ReasonCode.MESSAGE_BASE64
         ) from error
+
+
+def _with_plus_signs(text: bytes) -> bytes:
+    """Blanks as the raw "+" that a proxy has made them of: all between letters, and at the end those without
+    which the last group of four would be incomplete."""
+    text = text.lstrip(b" ")
+    letters = text.rstrip(b" ")
+    if not letters.endswith(b"="):
+        letters += b" " * min(len(text) - len(letters), -len(letters) % 4)
+    return letters.replace(b" ", b"+")

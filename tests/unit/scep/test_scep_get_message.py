@@ -48,14 +48,25 @@ def test_message_in_the_url_is_read_as_it_was_sent(encoding: str) -> None:
 
 @given(octets=st.binary(min_size=1, max_size=400), encoding=st.sampled_from(sorted(ENCODINGS)))
 def test_any_message_in_any_encoding_is_read(octets: bytes, encoding: str) -> None:
-    """scep.md C10."""
-    assert decoded_message(ENCODINGS[encoding](octets).encode(), 400) == octets
+    """scep.md C10. As every message does it begins with a SEQUENCE."""
+    octets = b"\x30" + octets
+    assert decoded_message(ENCODINGS[encoding](octets).encode(), 401) == octets
 
 
 def test_ios_sends_raw_plus_and_slash_and_only_the_padding_quoted() -> None:
     """scep.md B1: iOS 11, jscep #78, smallstep PR #1570."""
     query = b"operation=PKIOperation&message=+/+/+w%3D%3D"
     assert decoded_message(query_values(query)["message"], 100) == base64.b64decode("+/+/+w==")
+
+
+def test_blank_at_the_end_is_a_plus_sign_only_where_one_is_missing() -> None:
+    for text, octets in (
+        (b"MAA%20", b"MAA+"),
+        (b"MAAB%20", b"MAAB"),
+        (b"MA%3D%3D%20", b"MA=="),
+        (b"%20MAAB", b"MAAB"),
+    ):
+        assert decoded_message(text, 100) == base64.b64decode(octets)
 
 
 def test_sscep_wraps_its_base64_with_quoted_line_feeds() -> None:
