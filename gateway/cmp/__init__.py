@@ -1,1 +1,1 @@
-"""CMP (RFC 9810, 9811): this front end follows on the same path; its codec, flow and routes go here."""
+"""CMP (RFC 9810, 9811, CRMF RFC 4211): codec use, flow, routes."""

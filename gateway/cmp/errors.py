@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gateway.asn1.cmp_status import PkiFailureInfo
 from gateway.errors import GatewayError
+from gateway.http.message import HttpResponse
 from gateway.model.ids import reason_id
 from gateway.model.reasons import Reason, ReasonCode
 
@@ -104,6 +105,15 @@ FAILURE_INFO: dict[ReasonCode, PkiFailureInfo] = {
     ReasonCode.OVERLOADED: PkiFailureInfo.SYSTEM_UNAVAIL,
     ReasonCode.SERVER_FAULT: PkiFailureInfo.SYSTEM_FAILURE,
 }
+# HTTP status where no PKIMessage is given.
+HTTP_STATUS: dict[ReasonCode, int] = {
+    ReasonCode.HTTP_NOT_FOUND: 404,
+    ReasonCode.HTTP_METHOD: 405,
+    ReasonCode.HTTP_MEDIA_TYPE: 415,
+    ReasonCode.HTTP_TOO_LARGE: 413,
+    ReasonCode.HTTP_TIMEOUT: 408,
+}
+TEXT = "text/plain; charset=utf-8"
 _MAX_LINES = 8
 _MAX_CHARACTERS = 480
 
@@ -124,6 +134,21 @@ def status_strings(reasons: Sequence[Reason], request_id: str | None) -> tuple[s
     if len(reasons) > _MAX_LINES:
         lines.append(f"and {len(reasons) - _MAX_LINES} more")
     return tuple(lines)
+
+
+def plain(
+    reason: Reason, request_id: str | None, *, headers: tuple[tuple[str, str], ...] = ()
+) -> HttpResponse:
+    """An answer without PKIMessage: 400 unless the code says otherwise."""
+    status = HTTP_STATUS.get(reason.code, 400)
+    body = (_line(reason, request_id) + "\n").encode("utf-8", "backslashreplace")
+    return HttpResponse(status, body, TEXT, headers, close=status in (408, 413))  # the rest is not read
+
+
+def unavailable(reason: Reason, retry_after_s: int) -> HttpResponse:
+    """503 with Retry-After in whole seconds: nothing is lost by sending the same message again."""
+    body = (_line(reason, None) + "\n").encode("utf-8", "backslashreplace")
+    return HttpResponse(503, body, TEXT, (("Retry-After", str(max(1, retry_after_s))),))
 
 
 def _line(reason: Reason, request_id: str | None) -> str:
