@@ -16,19 +16,23 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.harness.acme_fleet import AcmeFleet
+from tests.harness.est_fleet import EstFleet
 from tests.harness.fleet import Fleet
 from tests.harness.journal import Journal, Verdict, judge
+from tests.harness.scep_fleet import ScepFleet
 from tests.support.database import certificates
 from tests.support.gateway import Gateway
 
 SABOTAGED = (sys.executable, "-m", "tests.support.answers_before_commit")
 WORKER_WAIT_S = 45.0
+FLEETS: tuple[type[Fleet], ...] = (EstFleet, AcmeFleet, ScepFleet)
+CLIENTS = {"EST": 6, "ACME": 8, "SCEP": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,41 +41,47 @@ class Plan:
 
     kills: int
     tree_kills: int
-    clients: int = 8  # of EST
-    acme_clients: int = 8
+    clients: Mapping[str, int] = field(default_factory=lambda: dict(CLIENTS))  # of each protocol
     longest_life_s: float = 0.04  # a worker is killed at a random moment within this once it works
-    patience_s: float = 90.0  # that a client may take to end what it is at once no new work is begun
+    long_life_s: float = 0.5  # the same for some, so that protocols of many messages come to their end
+    long_life_share: float = 0.2
     newborn_share: float = 0.2  # of the kills hit a worker at any moment of its start instead
+    patience_s: float = 150.0  # that a client may take to end what it is at; the lease of a dead worker is 90
+
+    def life_s(self) -> float:
+        """How long the next worker may live."""
+        is_long = random.random() < self.long_life_share
+        return random.uniform(0.0, self.long_life_s if is_long else self.longest_life_s)
 
 
 class Fleets:
     """The clients of every protocol, at the same time."""
 
     def __init__(self, gateway: Gateway, journal: Journal, plan: Plan) -> None:
-        self._est = Fleet(gateway, journal, plan.clients)
-        self._acme = AcmeFleet(gateway, journal, plan.acme_clients)
+        makers = {maker.protocol: maker for maker in FLEETS}
+        self._fleets = [makers[name](gateway, journal, size) for name, size in plan.clients.items()]
 
     async def start(self) -> None:
-        self._est.start()
-        await self._acme.start()
+        for fleet in self._fleets:
+            await fleet.start()
 
     async def stop(self, patience_s: float) -> None:
-        await asyncio.gather(self._est.stop(patience_s), self._acme.stop(patience_s))
+        await asyncio.gather(*(fleet.stop(patience_s) for fleet in self._fleets))
 
     def failed(self) -> BaseException | None:
-        return self._est.failed() or self._acme.failed()
+        return next((error for fleet in self._fleets if (error := fleet.failed()) is not None), None)
 
     @property
     def in_flight(self) -> int:
-        return self._est.in_flight + self._acme.in_flight
+        return sum(fleet.in_flight for fleet in self._fleets)
 
     @property
-    def answers(self) -> int:
-        return self._est.answers + self._acme.answers
+    def certificates(self) -> int:
+        return sum(fleet.certificates for fleet in self._fleets)
 
     @property
     def counts(self) -> dict[str, int]:
-        return {**self._est.counts, **self._acme.counts}
+        return {name: count for fleet in self._fleets for name, count in sorted(fleet.counts.items())}
 
 
 @dataclass(slots=True)
@@ -82,6 +92,7 @@ class Report:
     kills_in_flight: int  # kills while a request was on its way through the gateway
     tree_kills: int
     seconds: float
+    seconds_killing: float
     exchanges: dict[str, int]
     verdict: Verdict
 
@@ -91,6 +102,7 @@ class Report:
             "kills_in_flight": self.kills_in_flight,
             "tree_kills": self.tree_kills,
             "seconds": round(self.seconds, 1),
+            "seconds_killing": round(self.seconds_killing, 1),
             "exchanges": self.exchanges,
             **self.verdict.as_json(),
         }
@@ -105,11 +117,12 @@ async def run(gateway: Gateway, journal: Journal, plan: Plan) -> Report:
     await asyncio.sleep(0.3)
     in_flight = await _kill_workers(gateway, fleet, plan)
     tree_kills = await _kill_trees(gateway, fleet, plan)
+    seconds_killing = time.monotonic() - started
     await fleet.stop(plan.patience_s)
     verdict = judge(journal, certificates(gateway.sql_url), already_there=already_there)
     verdict.audit = audit_trouble(gateway)
     seconds = time.monotonic() - started
-    return Report(plan.kills, in_flight, tree_kills, seconds, fleet.counts, verdict)
+    return Report(plan.kills, in_flight, tree_kills, seconds, seconds_killing, fleet.counts, verdict)
 
 
 async def _kill_workers(gateway: Gateway, fleet: Fleets, plan: Plan) -> int:
@@ -121,7 +134,7 @@ async def _kill_workers(gateway: Gateway, fleet: Fleets, plan: Plan) -> int:
         pid = await _living_worker(gateway, killed)
         if random.random() >= plan.newborn_share:
             await _next_answer(fleet)
-        await asyncio.sleep(random.uniform(0.0, plan.longest_life_s))
+        await asyncio.sleep(plan.life_s())
         killed.add(pid)
         try:
             os.kill(pid, signal.SIGKILL)
@@ -134,8 +147,8 @@ async def _kill_workers(gateway: Gateway, fleet: Fleets, plan: Plan) -> int:
 
 async def _next_answer(fleet: Fleets, longest_s: float = 2.0) -> None:
     """Wait until somebody gets a certificate, so that the kill hits a gateway at work."""
-    before, deadline = fleet.answers, time.monotonic() + longest_s
-    while fleet.answers == before and time.monotonic() < deadline:
+    before, deadline = fleet.certificates, time.monotonic() + longest_s
+    while fleet.certificates == before and time.monotonic() < deadline:
         await asyncio.sleep(0.001)
 
 
@@ -179,8 +192,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.harness.kill_harness", description=__doc__)
     parser.add_argument("--kills", type=int, default=2000)
     parser.add_argument("--tree-kills", type=int, default=50)
-    parser.add_argument("--clients", type=int, default=8, help="that speak EST")
-    parser.add_argument("--acme-clients", type=int, default=8)
+    for name, size in CLIENTS.items():
+        parser.add_argument(f"--{name.lower()}", type=int, default=size, help=f"clients that speak {name}")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--workers", type=int, default=None, help="1 on SQLite, 2 on PostgreSQL")
     parser.add_argument("--directory", type=Path, default=None)
@@ -189,7 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     directory = options.directory or Path(tempfile.mkdtemp(prefix="pkigate-kill-"))
-    plan = Plan(options.kills, options.tree_kills, options.clients, options.acme_clients)
+    clients = {name: getattr(options, name.lower()) for name in CLIENTS}
+    plan = Plan(options.kills, options.tree_kills, clients)
     server = None
     url = None
     if options.database == "postgresql":
