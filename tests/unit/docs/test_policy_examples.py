@@ -33,6 +33,11 @@ def test_examples_of_the_policy_guide_load_together() -> None:
         "presses-renewal",
         "web-servers",
         "datacentre-servers",
+        "printers",
+        "printers-renewal",
+        "plant-devices",
+        "plant-authority",
+        "plant-revocation",
     }
     assert hidden_policies(bundle) == ()
 
