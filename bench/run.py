@@ -1,6 +1,6 @@
 """Measure the real gateway with shipped settings against the raw floor of the same run.
 
-    scripts/bench [--count N] [--repetitions N] [--concurrency N] [--modes kept,new,mtls,acme,scep] [--json]
+    scripts/bench [--count N] [--repetitions N] [--concurrency N] [--modes kept,new,acme,scep,cmp] [--json]
 
 Figures are server CPU: user and system time of the gateway's whole process tree. Rates and latencies hold for
 this machine with the generator on the same cores. Repetitions are interleaved; the median is printed.

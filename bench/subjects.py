@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bench import material
 from bench.acme_load import AcmeLoad
+from bench.cmp_load import CmpLoad
 from bench.est_load import EstLoad, take_certificates
 from bench.est_stream import ENROLL, post
 from bench.load import Asked, Driver, Load, Shot, fire
@@ -25,7 +26,7 @@ from tests.support.database import certificate_count
 from tests.support.gateway import Gateway, process_tree
 
 WARM_UP = 200
-MODES = ("kept", "new", "mtls", "acme", "scep", "scep-new")
+MODES = ("kept", "new", "mtls", "acme", "scep", "scep-new", "cmp")
 
 
 class MeasurementError(Exception):
@@ -168,6 +169,8 @@ class GatewaySubject:
                 return AcmeLoad(self._gateway)
             case "scep" | "scep-new":
                 return ScepLoad(self._gateway, keep=mode == "scep", most=self.most)
+            case "cmp":
+                return CmpLoad(self._gateway)
             case _:
                 raise ValueError(f"no mode {mode}")
 
