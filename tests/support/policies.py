@@ -36,9 +36,12 @@ def document(kind: str, name: str, **parts: Any) -> Document:
     return {"apiVersion": "pkigate/v1", "kind": kind, "metadata": {"name": name}, **parts}
 
 
-def endpoint(name: str, *, grace: str = "10m", backend: str = "embedded", **options: Any) -> Document:
-    """An EST endpoint."""
-    return document("Endpoint", name, protocol="est", backend=backend, grace=grace, options=options)
+def endpoint(
+    name: str, *, grace: str = "10m", backend: str = "embedded", ca: str | None = None, **options: Any
+) -> Document:
+    """An EST endpoint; ``ca``: which of the backend's CAs it hands out, None for the default."""
+    more = {} if ca is None else {"ca": ca}
+    return document("Endpoint", name, protocol="est", backend=backend, grace=grace, options=options, **more)
 
 
 def own_certificates() -> Document:

@@ -28,7 +28,7 @@ def _documents() -> dict[str, str]:
         policies.endpoint("default"),
         policies.enroll_policy("by-one", "default", priority=10),
         policies.renew_policy("one-again", "default", priority=11),
-        policies.endpoint("second"),
+        policies.endpoint("second", ca="two"),
         policies.enroll_policy("by-two", "second", priority=20, **by_two),
         policies.renew_policy("two-again", "second", priority=21, **by_two),
     ]
@@ -41,15 +41,19 @@ def two_issuing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
-def test_enrolment_by_the_second_ca_leaves_the_default_endpoint_as_it_was(two_issuing: Gateway) -> None:
-    first, second = two_issuing.est_client(), two_issuing.est_client(endpoint="second")
-    by_one = enroll_device(first)
-    before = first.cacerts().der
-    by_two = enroll_device(second)
-    assert by_one.certificate.issuer != by_two.certificate.issuer
-    assert first.cacerts().der == before
-    for device in (by_one, by_two):  # RFC 7030 4.1.3: what path building needs
-        assert device.certificate.issuer.public_bytes() in before
+def test_each_endpoint_hands_out_its_own_ca_before_and_after_the_other_has_signed(
+    two_issuing: Gateway,
+) -> None:
+    """RFC 7030 4.1.3: /cacerts holds what path building needs, for the CA that `ca` of the endpoint names."""
+    clients = two_issuing.est_client(), two_issuing.est_client(endpoint="second")
+    before = [client.cacerts().der for client in clients]
+    issuers = [enroll_device(client).certificate.issuer.public_bytes() for client in clients]
+    assert issuers[0] != issuers[1]
+    assert [client.cacerts().der for client in clients] == before
+    assert [[issuer in handed_out for issuer in issuers] for handed_out in before] == [
+        [True, False],
+        [False, True],
+    ]
 
 
 @pytest.mark.parametrize("endpoint", [None, "second"])

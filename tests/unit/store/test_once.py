@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from gateway.store import once
 from gateway.store.migrate import migrate
 from gateway.store.once import DatabaseOnce, FileOnce, MemoryOnce, Once, open_once
 from tests.support.database import rows
+from tests.support.postgresql import PostgresqlServer
 
 CLOCK = SystemClock()
 
@@ -40,6 +41,13 @@ def migrated_url(postgresql_server: Any) -> str:
     url: str = postgresql_server.new_database()
     migrate(url)
     return url
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresqlServer]:
+    """For tests that end it: the shared one recovers for a minute, with the databases of so many tests."""
+    with PostgresqlServer() as started:
+        yield started
 
 
 @pytest_asyncio.fixture(params=["memory", "file", "postgresql"])
@@ -264,16 +272,18 @@ async def test_gateways_on_one_database_redeem_each_token_once(migrated_url: str
         await gateway.aclose()
 
 
-async def test_crashed_database_forgets_and_says_so(migrated_url: str, postgresql_server: Any) -> None:
+async def test_crashed_database_forgets_and_says_so(own_server: PostgresqlServer) -> None:
     """An unlogged table is empty after a crash: what was given out before is refused then."""
-    memory = DatabaseOnce(migrated_url, CLOCK)
+    url = own_server.new_database()
+    migrate(url)
+    memory = DatabaseOnce(url, CLOCK)
     before = memory.since
     for _ in range(20):
         assert await memory.redeem(token(), in_an_hour())
-    postgresql_server.crash()
+    own_server.crash()
     with pytest.raises(StoreUnavailable):
         await memory.redeem(token(), in_an_hour())
-    postgresql_server.restart()
+    own_server.restart()
     answers = [await memory.redeem(token(), in_an_hour()) for _ in range(5)]
     assert answers[-1]
     assert not answers[0], "nobody knows whether it was used before the crash"
@@ -281,12 +291,12 @@ async def test_crashed_database_forgets_and_says_so(migrated_url: str, postgresq
     await memory.aclose()
 
 
-async def test_database_that_is_away_at_the_start_is_found_later(
-    migrated_url: str, postgresql_server: Any
-) -> None:
-    postgresql_server.shut_down()
-    memory = DatabaseOnce(migrated_url, CLOCK)
-    postgresql_server.restart()
+async def test_database_that_is_away_at_the_start_is_found_later(own_server: PostgresqlServer) -> None:
+    url = own_server.new_database()
+    migrate(url)
+    own_server.shut_down()
+    memory = DatabaseOnce(url, CLOCK)
+    own_server.restart()
     answers = [await memory.redeem(token(), in_an_hour()) for _ in range(5)]
     assert answers[-1]
     await memory.aclose()
