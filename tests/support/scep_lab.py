@@ -19,7 +19,7 @@ from tests.support.scep_client import Device, ScepServer
 CHALLENGE = "the challenge of the whole line"
 _REASON_ID = re.compile(r"PG-[0-9A-Z]{8}")
 _CAS = [{"name": "issuing"}, {"name": "scep", "key": "rsa-2048"}]
-_KEYS: dict[str, Any] = {"rsa": {"min": 2048, "max": 4096}, "ec": ["P-256"], "reuse": "allow"}
+KEYS: dict[str, Any] = {"rsa": {"min": 2048, "max": 4096}, "ec": ["P-256"], "reuse": "allow"}
 _ISSUE = [{"backend": "embedded", "profile": "scep"}]
 
 
@@ -36,7 +36,7 @@ def endpoint(name: str, *, grace: str = "10m", ca: str = "scep", **options: Any)
 
 def first(name: str, endpoint_name: str, priority: int, **parts: Any) -> policies.Document:
     """A policy for first certificates, by challenge unless ``authenticate`` says otherwise."""
-    usual: dict[str, Any] = {"authenticate": {"challenge": {}}, "keys": _KEYS, "issue": _ISSUE}
+    usual: dict[str, Any] = {"authenticate": {"challenge": {}}, "keys": KEYS, "issue": _ISSUE}
     made = policies.enroll_policy(name, endpoint_name, priority=priority, **{**usual, **parts})
     made["match"]["protocol"] = "scep"
     return made
@@ -45,7 +45,7 @@ def first(name: str, endpoint_name: str, priority: int, **parts: Any) -> policie
 def again(name: str, endpoint_name: str, priority: int, **parts: Any) -> policies.Document:
     """A policy for renewals with either key."""
     made = policies.renew_policy(
-        name, endpoint_name, priority=priority, **{"keys": _KEYS, "issue": _ISSUE, **parts}
+        name, endpoint_name, priority=priority, **{"keys": KEYS, "issue": _ISSUE, **parts}
     )
     made["match"]["protocol"] = "scep"
     return made
