@@ -110,6 +110,7 @@ class Client(ABC):
         self.number = number
         self.spki = ""
         self.doing = ""  # the last that it was told
+        self._broken = 0  # tries in a row
 
     async def run(self) -> None:
         await self.begin()
@@ -156,13 +157,17 @@ class Client(ABC):
         """One try; None if the connection broke or nobody listened."""
         try:
             async with asyncio.timeout(30):
-                return await exchange
+                done = await exchange
+            self._broken = 0
+            return done
         except (OSError, EOFError, ssl.SSLError):
             self.fleet.count("connection broken")
         except TimeoutError:
             self.fleet.count("no answer in 30 s")
         self.abort()
-        await asyncio.sleep(random.uniform(0.002, 0.02))
+        self._broken += 1
+        # Soon enough to meet a newborn worker, not so often that a gateway that starts finds no core.
+        await asyncio.sleep(random.uniform(0.002, 0.02) * min(self._broken, 5))
         return None
 
 

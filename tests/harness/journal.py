@@ -2,7 +2,8 @@
 
 The journal knows only what went over the wire. The judge reads the gateway's database behind its back and
 asks: is every certificate that a client received there byte for byte, did each request end with exactly one
-certificate, is every certificate in the database one that was asked for?
+certificate, is every certificate in the database one that was asked for? Of protocols where the client has to
+accept what it got: is every request confirmed in the end, and every certificate good that was accepted?
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ class Journal:
         digest = hashlib.sha256(certificate_der).hexdigest()
         self.write("got", spki=spki_sha256, sha256=digest, der=certificate_der.hex())
 
+    def confirmed(self, spki_sha256: str, certificate_der: bytes) -> None:
+        """The client accepted this certificate, and the gateway answered that it knows."""
+        self.write("confirmed", spki=spki_sha256, sha256=hashlib.sha256(certificate_der).hexdigest())
+
     def trouble(self, spki_sha256: str, status: int, body: bytes) -> None:
         """An answer that no client should ever get."""
         self.write("trouble", spki=spki_sha256, status=status, body=body[:300].decode("utf-8", "replace"))
@@ -57,17 +62,29 @@ class Verdict:
     answered: int = 0
     rows: int = 0
     unanswered: int = 0
+    confirmed: int = 0  # answers to confirmations, repeats counted
     lost: list[str] = field(default_factory=list)  # received, but not in the database byte for byte
     duplicated: list[str] = field(default_factory=list)  # a key with more than one certificate
     differing: list[str] = field(default_factory=list)  # a repeat was answered with another certificate
     foreign: list[str] = field(default_factory=list)  # a certificate that no client asked for
+    withdrawn: list[str] = field(default_factory=list)  # accepted by its client, but not good any more
+    unconfirmed: list[str] = field(default_factory=list)  # requests that still wait for their client's word
     trouble: list[str] = field(default_factory=list)  # 500s and refusals
     audit: str = ""  # empty if the chain verifies
 
     @property
     def clean(self) -> bool:
-        found = self.lost or self.duplicated or self.differing or self.foreign or self.trouble or self.audit
-        return not found and self.answered > 0 and self.unanswered == 0
+        found = (
+            self.lost,
+            self.duplicated,
+            self.differing,
+            self.foreign,
+            self.withdrawn,
+            self.unconfirmed,
+            self.trouble,
+            self.audit,
+        )
+        return not any(found) and self.answered > 0 and self.unanswered == 0
 
     def as_json(self) -> dict[str, Any]:
         shown = {
@@ -77,11 +94,19 @@ class Verdict:
         return {"clean": self.clean, **counts, **shown}
 
 
-def judge(
-    journal: Journal, certificates: dict[str, tuple[str, bytes]], *, already_there: set[str]
-) -> Verdict:
-    """Compare the journal with ``certificates`` (sha256 to SPKI hash and DER) of the database."""
-    verdict = Verdict()
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the database holds after a run. ``certificates``: SHA-256 of the DER to SPKI hash and DER."""
+
+    certificates: dict[str, tuple[str, bytes]]
+    already_there: frozenset[str] = frozenset()  # SHA-256 of those from before the run
+    revoked: frozenset[str] = frozenset()  # SHA-256 of those that are not good
+    unconfirmed: tuple[str, ...] = ()  # ids of requests
+
+
+def judge(journal: Journal, stored: Stored) -> Verdict:
+    """Compare the journal with the database."""
+    verdict = Verdict(unconfirmed=list(stored.unconfirmed))
     sent: set[str] = set()
     got: dict[str, str] = {}
     for event in journal.events():
@@ -92,14 +117,18 @@ def judge(
             case "trouble":
                 verdict.trouble.append(f"{spki[:12]}: {event['status']} {event['body']}")
             case "got":
-                row = certificates.get(event["sha256"])
+                row = stored.certificates.get(event["sha256"])
                 if row is None or row[1] != bytes.fromhex(event["der"]):
                     verdict.lost.append(event["sha256"])
                 if got.setdefault(spki, event["sha256"]) != event["sha256"]:
                     verdict.differing.append(spki)
+            case "confirmed":
+                verdict.confirmed += 1
+                if event["sha256"] in stored.revoked:
+                    verdict.withdrawn.append(event["sha256"])
     per_key: dict[str, int] = {}
-    for sha256, (spki, _) in certificates.items():
-        if sha256 in already_there:
+    for sha256, (spki, _) in stored.certificates.items():
+        if sha256 in stored.already_there:
             continue
         per_key[spki] = per_key.get(spki, 0) + 1
         if spki not in sent:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import os
 import random
@@ -22,17 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.harness.acme_fleet import AcmeFleet
+from tests.harness.cmp_fleet import CmpFleet
 from tests.harness.est_fleet import EstFleet
 from tests.harness.fleet import Fleet
-from tests.harness.journal import Journal, Verdict, judge
+from tests.harness.journal import Journal, Stored, Verdict, judge
 from tests.harness.scep_fleet import ScepFleet
-from tests.support.database import certificates
+from tests.support.database import certificates, rows
 from tests.support.gateway import Gateway
 
 SABOTAGED = (sys.executable, "-m", "tests.support.answers_before_commit")
 WORKER_WAIT_S = 45.0
-FLEETS: tuple[type[Fleet], ...] = (EstFleet, AcmeFleet, ScepFleet)
-CLIENTS = {"EST": 6, "ACME": 8, "SCEP": 4}
+FLEETS: tuple[type[Fleet], ...] = (EstFleet, AcmeFleet, ScepFleet, CmpFleet)
+CLIENTS = {"EST": 6, "ACME": 12, "SCEP": 4, "CMP": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Report:
 async def run(gateway: Gateway, journal: Journal, plan: Plan) -> Report:
     """Kill a started gateway by plan and judge it. The gateway is running when this returns."""
     started = time.monotonic()
-    already_there = set(certificates(gateway.sql_url))
+    already_there = frozenset(certificates(gateway.sql_url))
     fleet = Fleets(gateway, journal, plan)
     await fleet.start()
     await asyncio.sleep(0.3)
@@ -119,10 +121,22 @@ async def run(gateway: Gateway, journal: Journal, plan: Plan) -> Report:
     tree_kills = await _kill_trees(gateway, fleet, plan)
     seconds_killing = time.monotonic() - started
     await fleet.stop(plan.patience_s)
-    verdict = judge(journal, certificates(gateway.sql_url), already_there=already_there)
+    verdict = judge(journal, stored(gateway.sql_url, already_there))
     verdict.audit = audit_trouble(gateway)
     seconds = time.monotonic() - started
     return Report(plan.kills, in_flight, tree_kills, seconds, seconds_killing, fleet.counts, verdict)
+
+
+def stored(sql_url: str, already_there: frozenset[str]) -> Stored:
+    """What the judge has to know of the database."""
+    revoked = rows(sql_url, "SELECT certificate_der FROM certificate WHERE status <> 'good'")
+    waiting = rows(sql_url, "SELECT id FROM request WHERE state = 'unconfirmed'")
+    return Stored(
+        certificates(sql_url),
+        already_there,
+        frozenset(hashlib.sha256(bytes(certificate_der)).hexdigest() for (certificate_der,) in revoked),
+        tuple(request_id for (request_id,) in waiting),
+    )
 
 
 async def _kill_workers(gateway: Gateway, fleet: Fleets, plan: Plan) -> int:
