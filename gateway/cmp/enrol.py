@@ -190,7 +190,7 @@ async def _possession(received: Received, request: CrmfRequest) -> ClientKey:
         sender_der=sender_der,
         secret=secret.secret if secret is not None else None,
         keys=received.exchange.keys,
-        limits=received.exchange.options.mac.limits(),
+        limits=received.exchange.options.mac.limits,
     )
 
 

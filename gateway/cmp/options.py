@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -78,6 +79,7 @@ class MacOptions(BaseModel):
             raise ValueError("min_iterations is greater than max_iterations")
         return self
 
+    @cached_property
     def limits(self) -> MacLimits:
         """The same for the codec."""
         return MacLimits(

@@ -82,7 +82,7 @@ async def proven_sender(exchange: Exchange, message: PkiMessage) -> Sender:
     Raises GatewayError (message.integrity, message.algorithm, message.asn1, auth.failed,
     auth.credential-scope, auth.signature), RetryLater with auth.throttled, Overloaded, StoreUnavailable.
     """
-    protection = read_protection(message, exchange.options.mac.limits())
+    protection = read_protection(message, exchange.options.mac.limits)
     match protection:
         case None:
             # RFC 9483 3.2: every request is protected, by a shared secret or a signature
