@@ -65,28 +65,37 @@ class ScepServer:
         path: str | None = None,
     ) -> HttpAnswer:
         """One exchange; the query goes out exactly as it stands here."""
+        kept = self._connection is not None
+        try:
+            return self._exchange(method, query, body, headers or {}, path)
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+            self.close()
+            if not kept:
+                raise
+            return self._exchange(method, query, body, headers or {}, path)  # it had been idle for too long
+        except BaseException:
+            self.close()
+            raise
+
+    def _exchange(
+        self, method: str, query: str, body: bytes | None, headers: dict[str, str], path: str | None
+    ) -> HttpAnswer:
         split = urlsplit(self.url)
         if self._connection is None:
             self._connection = http.client.HTTPConnection(
                 split.hostname or "", split.port or 80, timeout=30, source_address=(self.source, 0)
             )
         connection = self._connection
-        connection.putrequest(
-            method, (path or split.path) + (f"?{query}" if query else ""), skip_accept_encoding=True
-        )
-        for name, value in (headers or {}).items():
+        target = (path or split.path) + (f"?{query}" if query else "")
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in headers.items():
             connection.putheader(name, value)
         if body is not None:
             connection.putheader("Content-Length", str(len(body)))
-        try:
-            connection.endheaders(body)
-            response = connection.getresponse()
-            answer = HttpAnswer(
-                response.status, {k.lower(): v for k, v in response.getheaders()}, response.read()
-            )
-        except BaseException:
-            self.close()
-            raise
+        connection.endheaders(body)
+        response = connection.getresponse()
+        found = {name.lower(): value for name, value in response.getheaders()}
+        answer = HttpAnswer(response.status, found, response.read())
         if response.will_close:
             self.close()
         return answer

@@ -146,7 +146,11 @@ class ScepLab:
 
     def certificates(self, device: Device) -> int:
         """How many were ever issued to a device's name."""
-        query = f"SELECT count(*) FROM certificate WHERE subject = 'CN={device.cn}'"
+        return self.count("certificate", f"subject = 'CN={device.cn}'")
+
+    def count(self, table: str, condition: str) -> int:
+        """How many rows of the record fulfil a condition in SQL."""
+        query = f"SELECT count(*) FROM {table} WHERE {condition}"
         return int(database.rows(self.gateway.sql_url, query)[0][0])
 
     # -- people --

@@ -52,6 +52,8 @@ def _documents(vendor: pki.Authority) -> list[policies.Document]:
         endpoint("no-retrieval", retrieval=False, renewal_by_pkcsreq=False),
         first("no-retrieval", "no-retrieval", 130),
         again("no-retrieval-again", "no-retrieval", 131),
+        endpoint("minute"),
+        first("minute", "minute", 150, validity={"default": "1m"}),
         endpoint("small", max_body_bytes=4096),
         first("small", "small", 140),
     ]
