@@ -1,4 +1,4 @@
-"""The start banner's commands for SCEP and its like, pasted as they stand."""
+"""The start banner's commands for SCEP and CMP, pasted as they stand."""
 
 from __future__ import annotations
 
@@ -22,3 +22,17 @@ def test_scep_command_of_the_banner_gets_a_certificate(
     assert "scep-ra.pem: OK" in said
     assert "device-2.test" in said
     judge.assert_valid(tmp_path / "device-2.pem")
+
+
+def test_cmp_command_of_the_banner_gets_a_certificate(gateway: Gateway, judge: Judge, tmp_path: Path) -> None:
+    """Debian's `openssl cmp` with the demo secret: ir, ip, certConf, pkiConf."""
+    command = gateway.banner_command(
+        "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out device-3"
+    )
+    said = run("bash", "-euo", "pipefail", "-c", command, cwd=tmp_path).decode()
+    assert "device-3.test" in said
+    judge.assert_valid(tmp_path / "device-3.pem")
+    states = {
+        one["state"] for one in gateway.cli_json("request", "list")["requests"] if one["protocol"] == "cmp"
+    }
+    assert states == {"issued"}, "confirmed: a certificate without its certConf is unconfirmed"
