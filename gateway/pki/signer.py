@@ -11,7 +11,8 @@ class Signer(Protocol):
     """A private key that never shows itself.
 
     ``algorithm_der`` is the DER of the AlgorithmIdentifier that ``sign`` makes signatures for (RFC 5280
-    section 4.1.1.2); ``slow`` says that one signature takes over 0.3 ms, so that callers use a thread.
+    section 4.1.1.2); ``slow`` says that one signature takes longer than RSA-2048 does, some 0.5 ms, so that
+    callers use a thread.
     """
 
     public_key: PublicKey

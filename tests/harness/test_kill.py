@@ -13,7 +13,7 @@ from tests.harness.journal import Journal
 from tests.harness.kill_harness import SABOTAGED, Plan, Report, run
 from tests.support.gateway import Gateway, running
 
-pytestmark = [pytest.mark.harness, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.harness, pytest.mark.timeout(3600)]
 KILLS = int(os.environ.get("KILLS", "2000"))
 TREE_KILLS = int(os.environ.get("TREE_KILLS", "50"))
 # The control ends as soon as the judge has found it out; an honest recorder would live through all rounds.
