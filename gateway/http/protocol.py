@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from gateway.http.exchange import Exchange, plain_response
 from gateway.http.listener import CONNECTION_KEY, ConnectionFacts, HttpLimits, ListenerSpec
 from gateway.http.message import TlsPeer
+from gateway.http.parsing import body_parser, error_text, framing
 from gateway.http.tls import TlsTerminator
 
 log = structlog.get_logger("gateway.http.protocol")
@@ -209,9 +210,12 @@ class EdgeProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 # No upgrade is offered, so that the request was an ordinary one (RFC 9110 section 7.8).
                 data = data[int(upgrade.args[0]) :]
+                if self.reading is Reading.BODY:
+                    keep_alive = self.parser.should_keep_alive()
+                    self.parser = body_parser(self, self.headers, keep_alive=keep_alive)
                 continue
             except httptools.HttpParserError as error:
-                self._refuse(400, f"this is no valid HTTP/1.1 request: {_parser_text(error)}")
+                self._refuse(400, f"this is no valid HTTP/1.1 request: {error_text(error)}")
                 return
             break
         self._check_bounds(before, len(data))
@@ -225,7 +229,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(400, "the chunked body has more framing than content")
 
     def on_message_begin(self) -> None:
-        if self.refusal is not None:
+        if self.refusal is not None or self.reading is Reading.BODY:  # the latter: see body_parser
             return
         self.reading = Reading.HEAD
         self.deadline = self.loop.time() + self.limits.head_s
@@ -243,7 +247,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        if self.refusal is not None:
+        if self.refusal is not None or self.reading is Reading.BODY:
             return
         self.reading = Reading.BODY
         self.deadline = self.loop.time() + self.limits.body_s
@@ -327,6 +331,8 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if self.reading is Reading.LINGERING or self.refusal is not None:
             return
+        if self.parser.should_upgrade() and framing(self.headers):
+            return  # its body is still to come
         self.reading = Reading.IDLE
         self.deadline = self.loop.time() + self.limits.keep_alive_s
         if self.cycle is not None:
@@ -392,8 +398,3 @@ class EdgeProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(plain_response(status, text, self.server_state.default_headers, headers))
             self.close_connection(linger=True)
-
-
-def _parser_text(error: httptools.HttpParserError) -> str:
-    text = str(error.args[0]) if error.args else type(error).__name__
-    return "".join(char if char.isprintable() else "?" for char in text)
