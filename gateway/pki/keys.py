@@ -6,6 +6,7 @@ Checks here are about what can be a key at all; which sizes and curves are good 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -84,6 +85,7 @@ def load(spki_der: bytes) -> LoadedKey:
     return loaded
 
 
+@lru_cache(maxsize=64)  # one message shows the same key up to four times
 def read_key(spki_der: bytes) -> tuple[PublicKey, LoadedKey | None]:
     """Both at once: the description, and the loaded key or None for an algorithm that we do not know."""
     oid, parameters, key_octets = _read_spki(spki_der)
