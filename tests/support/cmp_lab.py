@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from tests.support import cmp_bodies, cmp_wire, database, pki, policies
 from tests.support import gateway as gateways
@@ -37,6 +38,7 @@ def enroll_policy(
 
 def renew_policy(name: str, endpoint: str, priority: int, **parts: Any) -> policies.Document:
     renewal = {"renewal-cert": {"trust": "own"}}
+    parts.setdefault("renewal", {"missing_san": "copy"})  # as in the default bundle
     return _policy(name, endpoint, ["renew", "rekey"], priority, renewal, **parts)
 
 
@@ -101,6 +103,17 @@ def _documents(lab: Foreign) -> list[policies.Document]:
         cmp_endpoint("wishes"),
         enroll_policy("wishes", "wishes", 140, {"mac": {}}, validity=asked),
         cmp_endpoint("closed"),
+        policies.document(
+            "TrustStore",
+            "own-and-factory",
+            backends=["embedded"],
+            certificates=[lab.factory.certificate_pem.decode(), lab.line.certificate_pem.decode()],
+        ),
+        cmp_endpoint("matrix"),
+        enroll_policy("matrix-mac", "matrix", 150, {"mac": {}}),
+        enroll_policy("matrix-signed", "matrix", 151, {"signature": {"trust": "own-and-factory"}}),
+        renew_policy("matrix-again", "matrix", 152),
+        revoke_policy("matrix-revoke", "matrix", 153, {"signature": {"trust": "own"}}),
     ]
 
 
@@ -155,10 +168,12 @@ class CmpLab:
         made = self.gateway.cli_json("credential", "add", "cmp-secret", "--ref", reference, *options)
         return Pbm(reference, made["secret"].encode())
 
-    def device(self, host: str | None = None, kind: str = "P-256", endpoint: str = "default") -> pki.Identity:
+    def device(
+        self, host: str | None = None, endpoint: str = "default", protection: Protection | None = None
+    ) -> pki.Identity:
         """A device with a certificate of the gateway, by implicit confirmation."""
-        private_key, host = pki.key(kind), host or device_name("cmp")
-        reply = self.client(endpoint).send(
+        private_key, host = pki.key(), host or device_name("cmp")
+        reply = self.client(endpoint, protection).send(
             "ir", cmp_bodies.requests(cmp_bodies.request(private_key, host)), generalInfo=IMPLICIT
         )
         assert reply.outcome == "accepted", reply.statuses
@@ -197,6 +212,11 @@ class CmpLab:
         """The decision of the latest request in the record, as text."""
         query = "SELECT decision FROM request ORDER BY pk DESC LIMIT 1"
         return str(database.rows(self.gateway.sql_url, query)[0][0])
+
+    def revoke(self, certificate: x509.Certificate) -> None:
+        """As an administrator does."""
+        fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+        self.gateway.cli("cert", "revoke", fingerprint)
 
     def status_of(self, certificate: x509.Certificate) -> tuple[str, str | None]:
         """Status and revocation reason of one of our certificates."""
