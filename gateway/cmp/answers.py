@@ -17,12 +17,14 @@ from gateway.cmp.header import CMP_2000, CMP_2021, transaction_name
 from gateway.cmp.nonces import NONCE_OCTETS
 from gateway.cmp.options import CMP
 from gateway.cmp.protection import Draft, protect_with_secret, protect_with_signer, unprotected
-from gateway.cmp.sender import DIRECTORY_NAME, MacSender, Sender
-from gateway.errors import BackendUnavailable
+from gateway.cmp.sender import DIRECTORY_NAME, MacSender, Sender, directory_name
+from gateway.errors import BackendUnavailable, MalformedMessage
 from gateway.frontend import MessageIdentity
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
+from gateway.pki.names import decode_name
 
 NULL_DN = der.tlv(DIRECTORY_NAME, der.sequence())
+_TEXT_NAMES = (0x81, 0x82, 0x86)  # rfc822Name, dNSName, uniformResourceIdentifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,19 @@ def read_certificate(certificate_der: bytes) -> ParsedCertificate:
     return parse_certificate(certificate_der)
 
 
+def _addressee(sender_der: bytes) -> bytes:
+    """The sender's name, as long as it is one: nobody has read it where the protection is not proven."""
+    name_der = directory_name(sender_der)
+    if name_der is not None:
+        try:
+            decode_name(name_der)
+        except MalformedMessage:
+            return NULL_DN
+        return sender_der
+    text = sender_der[der.read_tlv(sender_der)[1] :]
+    return sender_der if sender_der[0] in _TEXT_NAMES and text.isascii() else NULL_DN
+
+
 async def _identity(exchange: Exchange, *, needed: bool) -> MessageIdentity | None:
     try:
         identities = await exchange.services.ca_information.identities(CMP, exchange.endpoint)
@@ -123,7 +138,7 @@ def _draft(
         PkiHeader(
             pvno=header.pvno if header is not None and header.pvno == CMP_2021 else CMP_2000,
             sender_der=own_name,
-            recipient_der=NULL_DN if header is None else header.sender_der,
+            recipient_der=NULL_DN if header is None else _addressee(header.sender_der),
             message_time=exchange.services.clock.now(),
             sender_kid=sender_kid,
             transaction_id=transaction_id,

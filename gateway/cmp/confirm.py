@@ -102,7 +102,7 @@ def _check_hash(received: Received, status: CertStatus, certificate_der: bytes) 
     if status.hash_alg_der is not None and received.header.pvno != CMP_2021:
         # Section 5.3.18: hashAlg needs cmp2021
         raise _bad_cert_id("hashAlg may stand in messages of pvno 3 only", "hashAlg")
-    expected = _expected_hash(certificate_der, status)
+    expected = expected_hash(certificate_der, status)
     if not hmac.compare_digest(expected, status.cert_hash):
         raise _bad_cert_id("the certHash is not that of the certificate that was issued", "certHash")
 
@@ -114,7 +114,8 @@ def _check_signer(received: Received, certificate_der: bytes) -> None:
         raise _bad_request("the certConf is protected with the certificate that it confirms", "protection")
 
 
-def _expected_hash(certificate_der: bytes, status: CertStatus) -> bytes:
+def expected_hash(certificate_der: bytes, status: CertStatus) -> bytes:
+    """What certHash must be: by the hash that is named, else by that of the certificate's own signature."""
     if status.hash_alg_der is not None:
         return hashlib.new(_hash_named(status.hash_alg_der), certificate_der).digest()
     parts = typed.fields_of(certificate_der, "certificate")

@@ -17,7 +17,7 @@ from gateway.cmp.received import P10CR_ID, Received
 from gateway.cmp.responses import Failed, Response, failed, response_answer
 from gateway.cmp.sender import MacSender, SigningSender, directory_name, presented
 from gateway.cmp.template import Asked
-from gateway.errors import GatewayError, RetryLater
+from gateway.errors import GatewayError, MalformedMessage, RetryLater
 from gateway.model.enrolment import (
     Correlation,
     Differing,
@@ -46,6 +46,7 @@ class _Wish:
     identity: RequestedIdentity
     key: ClientKey
     asked: Asked
+    profile: str | None
     csr_der: bytes | None = None
 
 
@@ -58,11 +59,7 @@ async def enrol(received: Received) -> Answer:
         if received.message.body_type is BodyType.P10CR
         else await _crmf_wishes(received, renewed)
     )
-    requests = [
-        _request(received, wish, renewed, index)
-        for index, wish in enumerate(wishes)
-        if isinstance(wish, _Wish)
-    ]
+    requests = [_request(received, wish, renewed) for wish in wishes if isinstance(wish, _Wish)]
     submitted = iter(await received.exchange.services.enrolments.submit(requests)) if requests else iter(())
     responses: list[Response | Failed] = []
     for wish in wishes:
@@ -89,9 +86,9 @@ def _renewed(received: Received) -> ParsedCertificate | None:
 
 
 def _p10cr_wish(received: Received) -> _Wish | tuple[int, GatewayError]:
-    if len(received.facts.profiles) > 1:
-        raise _bad_profiles()
+    _check_profile_count(received, 1)
     try:
+        profile = _profile(received, 0)
         parsed = csr.parse_csr(received.message.body_der)
         key = csr.verify_possession(parsed)
         if parsed.change_subject_name is not None:
@@ -107,7 +104,7 @@ def _p10cr_wish(received: Received) -> _Wish | tuple[int, GatewayError]:
         return P10CR_ID, fault
     # A CSR that holds a secret in clear must not come into the record.
     stored = parsed.csr_der if parsed.challenge_password is None else None
-    return _Wish(P10CR_ID, parsed.identity, key, Asked(parsed.identity), stored)
+    return _Wish(P10CR_ID, parsed.identity, key, Asked(parsed.identity), profile, stored)
 
 
 async def _crmf_wishes(
@@ -122,11 +119,11 @@ async def _crmf_wishes(
             f"certReqId must count from 0 and be another one for each request, not {identifiers[:5]}",
             path="certReqId",
         )
-    if len(received.facts.profiles) > len(messages):
-        raise _bad_profiles()
+    _check_profile_count(received, len(messages))
     wishes: list[_Wish | tuple[int, GatewayError]] = []
-    for message in messages:
+    for index, message in enumerate(messages):
         try:
+            profile = _profile(received, index)
             request = read_request(message)
             _check_template(request)
             _check_controls(request, renewed)
@@ -138,7 +135,7 @@ async def _crmf_wishes(
             wishes.append((message.cert_req_id, fault))
         else:
             asked = Asked.of_template(request)
-            wishes.append(_Wish(message.cert_req_id, identity, key, asked))
+            wishes.append(_Wish(message.cert_req_id, identity, key, asked, profile))
     return wishes
 
 
@@ -206,16 +203,13 @@ def _identity(request: CrmfRequest, renewed: ParsedCertificate | None) -> Reques
     return RequestedIdentity(renewed.subject, identity.sans or renewed.sans, identity.extensions)
 
 
-def _request(
-    received: Received, wish: _Wish, renewed: ParsedCertificate | None, index: int
-) -> EnrolmentRequest:
+def _request(received: Received, wish: _Wish, renewed: ParsedCertificate | None) -> EnrolmentRequest:
     options = received.exchange.options
     if renewed is None:
         operation, kind = Operation.ENROLL, SIGNATURE
     else:
         same_key = wish.key.public_key.spki_sha256 == renewed.spki_sha256
         operation, kind = Operation.RENEW if same_key else Operation.REKEY, RENEWAL_CERT
-    profiles = received.facts.profiles
     return EnrolmentRequest(
         protocol=CMP,
         endpoint=received.exchange.endpoint,
@@ -231,7 +225,7 @@ def _request(
         key=wish.key,
         remote=received.remote,
         presented=presented(received.sender, kind),
-        profile=(profiles[index] or None) if index < len(profiles) else None,
+        profile=wish.profile,
         csr_der=wish.csr_der,
         renews_der=renewed.certificate_der if renewed is not None else None,
         not_before=wish.asked.not_before,
@@ -246,11 +240,28 @@ def _implicit(received: Received) -> bool:
     return received.facts.implicit_confirm and received.exchange.options.implicit_confirm
 
 
-def _bad_profiles() -> CmpRefusal:
+def _profile(received: Received, index: int) -> str | None:
+    """The profile of this request (RFC 9810 section 5.1.1.4). Raises GatewayError with profile.unknown."""
+    profiles = received.facts.profiles
+    name = profiles[index] if index < len(profiles) else ""
+    if not name:
+        return None
+    exchange = received.exchange
+    known = exchange.services.enrolments.profiles(CMP, exchange.endpoint)
+    if name not in known:
+        offered = ", ".join(sorted(known)) or "none"
+        raise GatewayError(
+            f"there is no certificate profile {name[:64]!r} here; offered: {offered}",
+            code=ReasonCode.PROFILE_UNKNOWN,
+            path="generalInfo",
+        )
+    return name
+
+
+def _check_profile_count(received: Received, request_count: int) -> None:
     # RFC 9810 5.1.1.4: no more names than requests
-    return CmpRefusal(
-        PkiFailureInfo.BAD_REQUEST, "certProfile has more names than there are requests", path="generalInfo"
-    )
+    if len(received.facts.profiles) > request_count:
+        raise MalformedMessage("certProfile has more names than there are requests", path="generalInfo")
 
 
 def _bad_template(text: str, path: str, code: ReasonCode = ReasonCode.MESSAGE_UNSUPPORTED) -> CmpRefusal:

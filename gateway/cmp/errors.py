@@ -124,8 +124,12 @@ def failure_of(fault: GatewayError) -> PkiFailureInfo:
 
 
 def failure_info(reasons: Sequence[Reason]) -> PkiFailureInfo:
-    """The bit of a refused request: its first reason decides."""
-    return FAILURE_INFO[reasons[0].code] if reasons else PkiFailureInfo.BAD_REQUEST
+    """The bit of a refused request, whose sender was proven before: its first reason decides."""
+    if not reasons:
+        return PkiFailureInfo.BAD_REQUEST
+    code = reasons[0].code
+    # The protection was right, so it is not that: the secret is used up, or has expired.
+    return PkiFailureInfo.NOT_AUTHORIZED if code is ReasonCode.AUTH_FAILED else FAILURE_INFO[code]
 
 
 def status_strings(reasons: Sequence[Reason], request_id: str | None) -> tuple[str, ...]:

@@ -57,8 +57,6 @@ async def answer_message(exchange: Exchange, octets: bytes) -> HttpResponse:
     except ClientGone:
         raise
     except RetryLater as fault:
-        if sender is None:
-            raise
         log.update(outcome="unavailable", code=str(fault.code))
         answer = error_answer(failure_of(fault), status_strings((fault.reason,), None), message.body_type)
     except GatewayError as fault:

@@ -19,8 +19,8 @@ _CRITICAL = der.tlv(der.BOOLEAN, b"\xff")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked for; what is None or empty was left to the CA. ``subject_der`` is the subject as sent, where
-    that is at hand."""
+    """What was asked for; what is None or empty was left to the CA. ``subject_der`` is the subject as sent,
+    where that is at hand."""
 
     identity: RequestedIdentity
     subject_der: bytes | None = None
