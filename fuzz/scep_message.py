@@ -19,7 +19,6 @@ from gateway.scep.message import (
     open_pki_message,
     read_csr,
     read_issuer_and_serial,
-    read_issuer_and_subject,
     read_pki_message,
 )
 from gateway.scep.reply import Failure, can_be_answered, write_reply
@@ -50,7 +49,6 @@ def one_input(octets: bytes) -> None:
             read_back = write_reply(message, identity, Failure(2, str(fault)), RULES)
             assert read_back[0] == 0x30
             return
-        for read in (read_issuer_and_serial, read_issuer_and_subject):
-            with suppress(MalformedMessage):
-                read(request)
+        with suppress(MalformedMessage):
+            read_issuer_and_serial(request)
         read_csr(request, RULES)

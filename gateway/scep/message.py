@@ -7,11 +7,11 @@ verifies and decrypts: what it refuses becomes a CertRep FAILURE to the message 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from gateway.asn1 import cms, der
+from gateway.asn1 import cms
 from gateway.asn1.ber import BerReader
 from gateway.asn1.cms import EnvelopedData, IssuerAndSerial, KeyTransRecipient, SignedData
 from gateway.errors import MalformedMessage
@@ -26,7 +26,6 @@ from gateway.scep import attributes
 
 __all__ = [
     "IssuerAndSerial",
-    "IssuerAndSubject",
     "MessageRules",
     "MessageType",
     "PkiStatus",
@@ -36,7 +35,6 @@ __all__ = [
     "open_pki_message",
     "read_csr",
     "read_issuer_and_serial",
-    "read_issuer_and_subject",
     "read_pki_message",
 ]
 
@@ -59,6 +57,7 @@ class MessageType(IntEnum):
 
 
 _REQUEST_TYPES = frozenset(MessageType) - {MessageType.CERT_REP}
+_WITH_CSR = frozenset({MessageType.PKCS_REQ, MessageType.RENEWAL_REQ, MessageType.UPDATE_REQ})
 
 
 class PkiStatus(IntEnum):
@@ -102,7 +101,8 @@ class SignedMessage:
 
 @dataclass(frozen=True, slots=True)
 class ScepRequest:
-    """A verified and decrypted request. ``payload`` is what ``read_csr`` and its like read."""
+    """A verified and decrypted request. ``payload`` is what ``read_csr`` and its like read; empty for one
+    without CSR that cannot be decrypted."""
 
     message: SignedMessage
     message_type: MessageType
@@ -110,14 +110,6 @@ class ScepRequest:
     identity: MessageIdentity  # the one that it was encrypted to
     cipher: str
     payload: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class IssuerAndSubject:
-    """RFC 8894 section 3.3.3; both are whole Names as DER."""
-
-    issuer_der: bytes
-    subject_der: bytes
 
 
 def read_pki_message(octets: bytes) -> SignedMessage:
@@ -183,18 +175,27 @@ def _addressed(
     return identities[found[0]], found[1]
 
 
+def _any_type(_: MessageType) -> None:
+    """Refuses none."""
+
+
 def open_pki_message(
-    message: SignedMessage, identities: Sequence[MessageIdentity], rules: MessageRules
+    message: SignedMessage,
+    identities: Sequence[MessageIdentity],
+    rules: MessageRules,
+    check_type: Callable[[MessageType], None] = _any_type,
 ) -> ScepRequest:
     """Verify the signature, then decrypt. Two RSA operations at most: one public, one private.
 
-    Raises MalformedMessage, for a CertRep FAILURE: message.algorithm for a digest or a cipher that is not
-    taken, ``key.*`` for a signer's key that is none, message.integrity for a wrong signature,
-    message.unsupported for a message type that is not one of a request, message.asn1 for all else. Whatever
-    goes wrong in decryption is one and the same fault.
+    ``check_type`` refuses types by a GatewayError, whatever is in them: it is asked between the two, so that
+    such a refusal tells nothing of the plaintext. Raises MalformedMessage, for a CertRep FAILURE:
+    message.algorithm for a digest or a cipher that is not taken, ``key.*`` for a signer's key that is none,
+    message.integrity for a wrong signature, message.unsupported for a message type that is not one of a
+    request, message.asn1 for all else. Whatever goes wrong in decryption is one and the same fault.
     """
     cms_signed.verify_signer(message.signed, message.signed.signers[0], message.signer, rules.digests)
     message_type = _request_type(message.message_type)
+    check_type(message_type)
     if message.sender_nonce is None:
         # RFC 8894 3.2.1: every message MUST have a senderNonce
         raise MalformedMessage("the message must have a senderNonce, an OCTET STRING of 16 bytes")
@@ -210,8 +211,24 @@ def open_pki_message(
         sender_nonce=message.sender_nonce,
         identity=identity,
         cipher=cipher,
-        payload=cms_enveloped.decrypt(enveloped, recipient, identity.signer),
+        payload=_decrypted(message_type, enveloped, recipient, identity),
     )
+
+
+def _decrypted(
+    message_type: MessageType,
+    enveloped: EnvelopedData,
+    recipient: KeyTransRecipient,
+    identity: MessageIdentity,
+) -> bytes:
+    try:
+        return cms_enveloped.decrypt(enveloped, recipient, identity.signer)
+    except MalformedMessage:
+        if message_type in _WITH_CSR:
+            raise
+        # Nothing in these is signed by whoever wrote it: what somebody made of another device's ciphertext
+        # must not be told from what cannot be decrypted (RFC 5652 section 14), and so goes the same way.
+        return b""
 
 
 def _request_type(number: int | None) -> MessageType:
@@ -256,21 +273,9 @@ def read_csr(request: ScepRequest, rules: MessageRules) -> tuple[ParsedCsr, Clie
     return parsed, key
 
 
-def read_issuer_and_subject(request: ScepRequest) -> IssuerAndSubject:
-    """The payload of a CertPoll. Raises MalformedMessage: the same fault as one that cannot be decrypted."""
-    reader = BerReader(request.payload)
-    try:
-        whole = reader.whole()
-        parts = reader.children(whole)
-        if [whole.tag, *(part.tag for part in parts)] != [der.SEQUENCE, der.SEQUENCE, der.SEQUENCE]:
-            raise MalformedMessage("issuer and subject must be two names")
-        return IssuerAndSubject(reader.received(parts[0]), reader.received(parts[1]))
-    except MalformedMessage as error:
-        raise cms_enveloped.cannot_be_opened(str(error)) from error
-
-
 def read_issuer_and_serial(request: ScepRequest) -> IssuerAndSerial:
-    """The payload of GetCert and GetCRL. Raises MalformedMessage as ``read_issuer_and_subject`` does."""
+    """The payload of GetCert and GetCRL. Raises MalformedMessage, which must not be told from other answers:
+    nothing proves that who sent the payload has written it."""
     reader = BerReader(request.payload)
     try:
         return cms.read_issuer_and_serial(reader, reader.whole())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar, assert_never
 
 from gateway.errors import GatewayError, RetryLater
@@ -49,8 +50,8 @@ async def pki_operation(exchange: Exchange, octets: bytes) -> HttpResponse:
     rules = MessageRules(exchange.options.digests, exchange.options.ciphers)
     slow = any(identity.signer.slow for identity in identities)
     try:
-        request = await _run(lambda: open_pki_message(message, identities, rules), slow=slow)
-        _check_can_be_answered(message)
+        check = partial(_check_type, exchange, message)
+        request = await _run(lambda: open_pki_message(message, identities, rules, check), slow=slow)
         outcome = await _performed(exchange, request, rules)
         identity, cipher = request.identity, request.cipher
     except RetryLater:
@@ -75,7 +76,19 @@ async def _run(work: Callable[[], T], *, slow: bool) -> T:
     return await asyncio.to_thread(work) if slow else work()
 
 
-def _check_can_be_answered(message: SignedMessage) -> None:
+def _check_type(exchange: Exchange, message: SignedMessage, message_type: MessageType) -> None:
+    """Raises GatewayError for what is refused whatever the message holds, before it is decrypted."""
+    options = exchange.options
+    switched_on = {
+        MessageType.UPDATE_REQ: options.update_request,
+        MessageType.GET_CERT: options.retrieval,
+        MessageType.GET_CRL: options.retrieval,
+    }
+    if not switched_on.get(message_type, True):
+        raise GatewayError(
+            f"{message_name(message_type)} is switched off at this endpoint",
+            code=ReasonCode.MESSAGE_UNSUPPORTED,
+        )
     # RFC 8894 3.1 would encrypt to the challengePassword, which no client in the field can read; so it is
     # said before anything is issued.
     if not can_be_answered(message):
@@ -88,21 +101,14 @@ def _check_can_be_answered(message: SignedMessage) -> None:
 
 async def _performed(exchange: Exchange, request: ScepRequest, rules: MessageRules) -> Outcome | Retrieved:
     match request.message_type:
-        case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
-            return await enrol(exchange, request, rules)
-        case MessageType.UPDATE_REQ if exchange.options.update_request:
-            return await enrol(exchange, request, rules)
         case MessageType.CERT_POLL:
             return await poll(exchange, request)
-        case MessageType.GET_CERT if exchange.options.retrieval:
+        case MessageType.GET_CERT:
             return await get_cert(exchange, request)
-        case MessageType.GET_CRL if exchange.options.retrieval:
+        case MessageType.GET_CRL:
             return await get_crl(exchange, request)
         case _:
-            raise GatewayError(
-                f"{message_name(request.message_type)} is switched off at this endpoint",
-                code=ReasonCode.MESSAGE_UNSUPPORTED,
-            )
+            return await enrol(exchange, request, rules)
 
 
 async def _recorded(exchange: Exchange, message: SignedMessage, fault: GatewayError) -> Refused:

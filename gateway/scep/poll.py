@@ -6,17 +6,17 @@ from gateway.errors import GatewayError
 from gateway.model.outcome import Outcome
 from gateway.model.reasons import ReasonCode
 from gateway.scep.exchange import Exchange, transaction_parts
-from gateway.scep.message import ScepRequest, read_issuer_and_subject
+from gateway.scep.message import ScepRequest
 from gateway.scep.options import SCEP
 
 
 async def poll(exchange: Exchange, request: ScepRequest) -> Outcome:
     """The request with this transactionID that the same key signed, however long ago it was decided.
 
-    Issuer and subject must be there but decide nothing (section 3.3.3): clients write the name of whichever
-    CA certificate they happen to hold. Raises GatewayError and StoreUnavailable.
+    Issuer and subject are not looked at (section 3.3.3): clients write the name of whichever CA certificate
+    they happen to hold, and an answer that depends on them would tell an attacker what he has made of another
+    device's ciphertext. Raises GatewayError and StoreUnavailable.
     """
-    read_issuer_and_subject(request)
     parts = transaction_parts(request.message)
     outcome = await exchange.services.enrolments.outcome_of(SCEP, exchange.endpoint, parts)
     if outcome is None:

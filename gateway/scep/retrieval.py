@@ -11,7 +11,6 @@ from gateway.model.names import DistinguishedName
 from gateway.model.reasons import ReasonCode
 from gateway.pki.certificate import parse_certificate
 from gateway.pki.cms import certs_only, crls_only
-from gateway.pki.cms_enveloped import cannot_be_opened
 from gateway.pki.names import decode_name, names_match
 from gateway.scep.exchange import Exchange
 from gateway.scep.message import ScepRequest, read_issuer_and_serial
@@ -27,12 +26,13 @@ class Retrieved:
 
 async def get_cert(exchange: Exchange, request: ScepRequest) -> Retrieved:
     """The certificate with this issuer and serial number. Raises GatewayError and StoreUnavailable."""
-    issuer, serial = _wanted(request)
     await _check_sender(exchange, request)
+    unknown = "no certificate of ours has the issuer and serial number that the message asks for, if any"
+    issuer, serial = _wanted(request, unknown)
     for record in await exchange.services.certificates.by_serial(f"{serial:x}"):
         if names_match(issuer, parse_certificate(record.certificate_der).issuer):
             return Retrieved(certs_only((record.certificate_der,)))
-    raise _unknown("no certificate of ours has this issuer and serial number")
+    raise _unknown(unknown)
 
 
 async def get_crl(exchange: Exchange, request: ScepRequest) -> Retrieved:
@@ -41,17 +41,18 @@ async def get_crl(exchange: Exchange, request: ScepRequest) -> Retrieved:
     They name a certificate that it issued, or the CA's own as older drafts had it. Raises GatewayError,
     BackendUnavailable for a CA whose CRL is not made here, and StoreUnavailable.
     """
-    issuer, serial = _wanted(request)
     await _check_sender(exchange, request)
     information = exchange.services.ca_information
     issuing_der, *_ = await information.ca_certificates(SCEP, exchange.endpoint)
     issuing = parse_certificate(issuing_der)
+    unknown = (
+        f'this endpoint gives out the CRL of "{issuing.subject}", which the message must name as the issuer; '
+        "another CA's stands where the certificate's CRL distribution point says"
+    )
+    issuer, serial = _wanted(request, unknown)
     itself = serial == issuing.serial and names_match(issuer, issuing.issuer)
     if not itself and not names_match(issuer, issuing.subject):
-        raise _unknown(
-            f'this endpoint gives out the CRL of "{issuing.subject}"; another CA\'s stands where the '
-            "certificate's CRL distribution point says"
-        )
+        raise _unknown(unknown)
     return Retrieved(crls_only(await information.crl(SCEP, exchange.endpoint)))
 
 
@@ -81,14 +82,15 @@ def _check_good(record: CertificateRecord) -> None:
         )
 
 
-def _wanted(request: ScepRequest) -> tuple[DistinguishedName, int]:
-    """Issuer and serial number. Raises MalformedMessage: ``cannot_be_opened`` whatever is wrong."""
-    wanted = read_issuer_and_serial(request)
+def _wanted(request: ScepRequest, unknown: str) -> tuple[DistinguishedName, int]:
+    """Issuer and serial number. Raises GatewayError whatever is wrong, as where there is no such certificate:
+    an attacker must not learn what he has made of another device's ciphertext (RFC 5652 section 14)."""
     try:
+        wanted = read_issuer_and_serial(request)
         return decode_name(to_der(wanted.issuer_der)), wanted.serial
     except MalformedMessage as error:
-        raise cannot_be_opened(str(error)) from error
+        raise _unknown(unknown, detail=error.detail or str(error)) from error
 
 
-def _unknown(text: str) -> GatewayError:
-    return GatewayError(text, code=ReasonCode.CERTIFICATE_UNKNOWN)
+def _unknown(text: str, detail: str = "") -> GatewayError:
+    return GatewayError(text, code=ReasonCode.CERTIFICATE_UNKNOWN, detail=detail)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import database, scep_wire
 from tests.support.raw_csr import oid
-from tests.support.scep_answer import BAD_REQUEST, BAD_TIME, FAILURE, SUCCESS, issued
+from tests.support.scep_answer import BAD_CERT_ID, BAD_REQUEST, BAD_TIME, FAILURE, SUCCESS, issued
 from tests.support.scep_client import PKI_MESSAGE, Device
 from tests.support.scep_lab import ScepLab, rsa_key
 from tests.support.scep_wire import PkiMessage
@@ -25,6 +25,11 @@ SIGNERS = ("self-signed", "own", "foreign", "revoked", "expired")
 _RENEWALS, _ENROLMENT, _OTHERS = (17,), 19, (20, 21, 22)
 _NAMES = {3: "CertRep", 17: "RenewalReq", 18: "UpdateReq", 19: "PKCSReq", 20: "CertPoll", 21: "GetCert"}
 _NAMES[22] = "GetCRL"
+_FAIL_INFO = {
+    "auth.certificate-expired": BAD_TIME,
+    "transaction.unknown": BAD_CERT_ID,
+    "certificate.unknown": BAD_CERT_ID,
+}
 _IN_FULL = {0, 1, 3, 17, 18, 19, 20, 21, 22, 128, 255}
 _OID_OF_FAIL_INFO, _OID_OF_STATUS = oid(scep_wire.FAIL_INFO), oid(scep_wire.PKI_STATUS)
 
@@ -47,7 +52,7 @@ def _declared(case: Case, message_type: int) -> str:
         "expired": "auth.certificate-expired",
     }
     if message_type in _OTHERS:
-        return "message.asn1"
+        return _declared_otherwise(case, message_type)
     if message_type not in (*_RENEWALS, _ENROLMENT):
         return "message.unsupported"
     if case.signer in by_certificate:
@@ -56,6 +61,18 @@ def _declared(case: Case, message_type: int) -> str:
     if message_type in _RENEWALS:
         return "auth.certificate-untrusted"
     return {"right": "", "elsewhere": "auth.credential-scope"}.get(case.challenge, "auth.failed")
+
+
+def _declared_otherwise(case: Case, message_type: int) -> str:
+    """Polls and retrievals: their payload is a CSR, and so nothing that could be asked for."""
+    if message_type == 20:
+        return "transaction.unknown"
+    codes = {
+        "own": "certificate.unknown",
+        "revoked": "auth.certificate-revoked",
+        "expired": "auth.certificate-expired",
+    }
+    return codes.get(case.signer, "auth.certificate-untrusted")
 
 
 def _found(octets: bytes, attribute_oid: bytes) -> int:
@@ -112,7 +129,7 @@ def _check(case: Case, message_type: int) -> None:
     answer = device.server.post(message.build())
     what = (transaction_id, code, answer.status)
     assert (answer.status, answer.content_type) == (200, PKI_MESSAGE), (what, answer.text)
-    wanted = BAD_TIME if code == "auth.certificate-expired" else BAD_REQUEST
+    wanted = _FAIL_INFO.get(code, BAD_REQUEST)
     status = FAILURE if code else SUCCESS
     found = (_found(answer.body, _OID_OF_STATUS), _found(answer.body, _OID_OF_FAIL_INFO))
     assert found == (status, wanted if code else -1), what

@@ -103,10 +103,10 @@ def test_names_in_a_poll_decide_nothing(lab: ScepLab) -> None:
 
 @pytest.mark.parametrize("payload", [b"", b"\x30\x00", b"\x30\x02\x05\x00", b"garbage", b"\x30\x80" * 500])
 @pytest.mark.parametrize("message_type", [CERT_POLL, GET_CERT, GET_CRL])
-def test_garbage_payload_is_a_bad_request(lab: ScepLab, payload: bytes, message_type: str) -> None:
-    """scep.md C45, C46"""
-    device = lab.device()
-    text = refused(device.send(device.message(payload, message_type)), BAD_REQUEST, "message.asn1")
+def test_garbage_payload_asks_for_what_is_not_there(lab: ScepLab, payload: bytes, message_type: str) -> None:
+    """scep.md C45, C46 have badRequest; see test_scep_wire_oracle.py for why it is not told apart."""
+    device = lab.device().enrolled(lab.challenge)
+    text = refused(device.send(device.message(payload, message_type)), BAD_CERT_ID)
     assert lab.row(text).remote["message"] in ("CertPoll", "GetCert", "GetCRL")
 
 

@@ -15,7 +15,6 @@ from gateway.scep.message import (
     open_pki_message,
     read_csr,
     read_issuer_and_serial,
-    read_issuer_and_subject,
     read_pki_message,
 )
 from tests.support import pki
@@ -119,14 +118,33 @@ def test_wrong_payload_of_polls_and_retrievals_gets_the_same_answer_too(payload:
             [target.identity],
             RULES,
         )
-        for kind in ("20", "21", "22")
+        for kind in ("21", "22")
     ]
     said = target.answer(b"\0" * 32)[1]
-    with pytest.raises(MalformedMessage, match=said):
-        read_issuer_and_subject(opened[0])
-    for request in opened[1:]:
+    for request in opened:
         with pytest.raises(MalformedMessage, match=said):
             read_issuer_and_serial(request)
+
+
+@pytest.mark.parametrize("kind", ["20", "21", "22"])
+def test_undecryptable_message_without_csr_is_as_one_that_holds_nothing(kind: str) -> None:
+    """scep.md C31: wrong padding, key or vector; refused types are refused before any of it."""
+    target = Target()
+    good = encrypted("aes-128-cbc", KEY, IV, b"what somebody else has written")
+    for parts in (
+        {"key": KEY, "iv": IV, "ciphertext": good[:-1] + bytes((good[-1] ^ 1,))},
+        {"encrypted_key": bytes(256), "iv": IV, "ciphertext": good},
+        {"key": KEY, "iv": b"short", "ciphertext": good},
+    ):
+        content = envelope(b"", [target.certificate], **parts)  # type: ignore[arg-type]  # mixed parts
+        message = read_pki_message(PkiMessage(target.device, content, message_type=kind).build())
+        assert open_pki_message(message, [target.identity], RULES).payload == b""
+        with pytest.raises(MalformedMessage, match="switched off"):
+            open_pki_message(message, [target.identity], RULES, _refuse)
+
+
+def _refuse(_: object) -> None:
+    raise MalformedMessage("switched off")
 
 
 def test_csr_with_a_name_that_none_may_have_is_told_so_once_its_signature_proves_it() -> None:
