@@ -17,7 +17,7 @@ import pytest
 from ca_backend.api import CaAnswer
 from gateway.enrolment.approval import APPROVED_JOB, EXPIRE_JOB, approve
 from gateway.enrolment.confirmation import CONFIRM_JOB
-from gateway.model.outcome import Confirmation, Issued, Pending, State
+from gateway.model.outcome import Confirmation, Issued, Pending, State, Unavailable
 from gateway.pki.keys import public_key
 from gateway.store import audit, certificates
 from gateway.store.recorder import Recorder
@@ -145,6 +145,9 @@ async def _live_on(world: World, house: TransactionHouse, device: Device, transa
                 accepted = world.end == CONFIRMED
                 await house.confirm(accepted=accepted, transaction=transaction, endpoint=world.endpoint)
             await _no_job_is_due(house)
+            if isinstance(outcome, Unavailable):  # a device asks again, whatever was too busy
+                world.clock.advance(seconds=POLL_S)
+                continue
             ready = {job.kind for job in await house.jobs() if job.state == "ready"}
             if not ready - {EXPIRE_JOB} and (await house.row(outcome.request_id)).closed_at is not None:
                 return
