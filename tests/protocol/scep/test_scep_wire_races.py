@@ -1,0 +1,203 @@
+"""Many clients at once, and what stands around the front end (scep.md C39, C48, C50, C52)."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from tests.support import keys, pki, policies
+from tests.support.authority import key_usage
+from tests.support.gateway import GatewayDidNotStartError
+from tests.support.scep_answer import FAILURE, SUCCESS, CertRep, issued
+from tests.support.scep_client import Device, HttpAnswer
+from tests.support.scep_lab import ScepLab, bundle, endpoint, first, rsa_key, running_lab
+from tests.unit.ca_backend.sample_ca import SampleCa
+
+CLIENTS = 50
+
+
+def _at_once(lab: ScepLab, messages: list[bytes]) -> list[HttpAnswer]:
+    """Send every message over a connection of its own, all at the same moment."""
+    ready, answers = threading.Barrier(len(messages)), {}
+    servers = [lab.new_server(source=f"127.0.4.{number % 200 + 1}") for number in range(len(messages))]
+
+    def send(number: int) -> None:
+        servers[number].get("operation=GetCACaps")  # the connection stands
+        ready.wait(30)
+        answers[number] = servers[number].post(messages[number])
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(len(messages))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for server in servers:
+        server.close()
+    return [answers[number] for number in range(len(messages))]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The endpoint ``default`` on either database; on PostgreSQL with two workers."""
+    options: dict[str, Any] = {}
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_server").new_database()
+        options = {"database_url": url, "workers": 2}
+    documents = (endpoint("default"), first("default", "default", 10))
+    with running_lab(tmp_path_factory.mktemp(request.param), *documents, **options) as lab:
+        yield lab
+
+
+def test_one_challenge_used_by_fifty_clients_at_once_gives_one_certificate(store: ScepLab) -> None:
+    """scep.md C39, C52: who came too close behind the winner is told to ask again, and then that it is used."""
+    challenge = store.new_challenge()
+    before = store.count("certificate", "protocol = 'scep'")
+    devices = [store.device(key=f"racer-{number % 5}") for number in range(CLIENTS)]
+    messages = [device.message(device.csr(challenge)).build() for device in devices]
+    answers = _at_once(store, messages)
+    for number, answer in enumerate(answers):
+        if answer.status == 503:
+            assert int(answer.headers["retry-after"]) >= 1
+            answers[number] = store.server().post(messages[number])
+    replies = _replies(store, devices, answers)
+    assert Counter(reply.status for reply in replies) == {SUCCESS: 1, FAILURE: CLIENTS - 1}
+    assert store.count("certificate", "protocol = 'scep'") - before == 1
+
+
+def _replies(lab: ScepLab, devices: list[Device], answers: list[HttpAnswer]) -> list[CertRep]:
+    found = zip(devices, answers, strict=True)
+    return [lab.server().reply(answer, device.signer) for device, answer in found]
+
+
+def test_identical_requests_at_once_are_one_issuance(store: ScepLab) -> None:
+    """scep.md C41, C52: on a one-time challenge too."""
+    for challenge in (store.challenge, store.new_challenge()):
+        device = store.device()
+        octets = device.message(device.csr(challenge)).build()
+        replies = _replies(store, [device] * 20, _at_once(store, [octets] * 20))
+        assert len({issued(reply).serial_number for reply in replies}) == 1
+        assert store.certificates(device) == 1
+
+
+# -- a CA elsewhere --
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Any:
+    """A gateway before a CA in another process, which can be told to misbehave."""
+    with SampleCa(tmp_path / "ca", "--retry", "findable") as ca:
+        options = {"address": ca.address, "retry": "findable"}
+        documents = (
+            policies.document("Backend", "remote", type="sample-remote", options=options),
+            {**endpoint("default"), "backend": "embedded"},
+            first("far", "default", 10, issue=[{"backend": "remote"}]),
+        )
+        with running_lab(tmp_path / "gateway", *documents) as lab:
+            yield lab, ca
+
+
+def test_ca_that_is_gone_is_503_or_pending_and_never_two_certificates(far: tuple[ScepLab, SampleCa]) -> None:
+    """scep.md C48: the same message again is enough."""
+    lab, ca = far
+    device = lab.device()
+    message = device.message(device.csr(lab.new_challenge()))
+    ca.call("control", switches={"lose_before": 3})
+    first_answer = device.server.post(message.build())
+    if first_answer.status == 503:
+        assert int(first_answer.headers["retry-after"]) >= 1
+    else:
+        assert device.server.reply(first_answer, device.signer).status == 3
+    ca.call("control", switches={"lose_before": 0})
+    replies = _until_issued(device, message.build())
+    assert issued(replies[-1]) == issued(device.send(message))
+    assert sum(ca.call("journal")["issued"].values()) == 1
+
+
+def _until_issued(device: Device, octets: bytes) -> list[CertRep]:
+    found: list[CertRep] = []
+    until = datetime.now(UTC) + timedelta(seconds=40)
+    wait = threading.Event()
+    while datetime.now(UTC) < until:
+        answer = device.server.post(octets)
+        if answer.status == 200:
+            found.append(device.server.reply(answer, device.signer))
+            if found[-1].status == SUCCESS:
+                return found
+        wait.wait(0.2)
+    raise AssertionError("never issued")
+
+
+# -- an RA certificate of the administrator's --
+
+
+def _ra(
+    directory: Path, *, usages: tuple[str, ...], starts: int, ends: int, other_key: bool
+) -> dict[str, str]:
+    """Files of an RA certificate, good or not; days count from now."""
+    directory.mkdir()
+    authority = pki.Authority("House CA", private_key=rsa_key("house"))
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(keys.name("House RA"))
+        .issuer_name(authority.name)
+        .public_key(rsa_key("ra").public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=starts))
+        .not_valid_after(now + timedelta(days=ends))
+        .add_extension(key_usage(*usages), critical=True)
+        .sign(rsa_key("house"), hashes.SHA256())
+    )
+    (directory / "ra.pem").write_bytes(
+        pki.Identity(certificate, rsa_key("ra"), (authority.certificate,)).chain_pem
+    )
+    (directory / "ra.key").write_bytes(pki.key_pem(rsa_key("other" if other_key else "ra")))
+    (directory / "ra.key").chmod(0o600)
+    return {"certificate": f"file:{directory}/ra.pem", "key": f"file:{directory}/ra.key"}
+
+
+BOTH = ("digital_signature", "key_encipherment")
+WRONG: dict[str, dict[str, Any]] = {
+    "expired": {"usages": BOTH, "starts": -9, "ends": -1, "other_key": False},
+    "not-yet-valid": {"usages": BOTH, "starts": 1, "ends": 9, "other_key": False},
+    "usage": {"usages": ("digital_signature",), "starts": -1, "ends": 9, "other_key": False},
+    "key": {"usages": BOTH, "starts": -1, "ends": 9, "other_key": True},
+}
+
+WORDS = {
+    "expired": "expired on",
+    "not-yet-valid": "not yet",
+    "usage": "lacks keyEncipherment",
+    "key": "is not the key of",
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_gateway_with_a_wrong_ra_certificate_does_not_start(
+    start_gateway: Callable[..., Any], tmp_path: Path, what: str
+) -> None:
+    """scep.md C50, B13: said at the start, not at the first request."""
+    identity = _ra(tmp_path / "ra", **WRONG[what])
+    documents = (endpoint("default", identity=identity), first("default", "default", 10))
+    with pytest.raises(GatewayDidNotStartError) as caught:
+        start_gateway(policies=bundle(*documents))
+    assert "Traceback" not in str(caught.value)
+    assert "endpoint scep/default" in str(caught.value)
+    assert WORDS[what] in str(caught.value)
+
+
+def test_ra_certificate_of_the_administrators_opens_and_signs(tmp_path: Path) -> None:
+    """scep.md C50, B18: one dual-use certificate of another CA."""
+    identity = _ra(tmp_path / "ra", usages=BOTH, starts=-1, ends=30, other_key=False)
+    documents = (endpoint("default", identity=identity), first("default", "default", 10))
+    with running_lab(tmp_path / "gateway", *documents) as lab:
+        assert lab.server().ra.public_key() == rsa_key("ra").public_key()
+        issued(lab.device().enrol(lab.challenge))
