@@ -57,7 +57,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_one_challenge_used_by_fifty_clients_at_once_gives_one_certificate(store: ScepLab) -> None:
-    """scep.md C39, C52: who came too close behind the winner is told to ask again, and then that it is used."""
+    """scep.md C39, C52: who is too close behind the winner is told to ask again, then that it is used."""
     challenge = store.new_challenge()
     before = store.count("certificate", "protocol = 'scep'")
     devices = [store.device(key=f"racer-{number % 5}") for number in range(CLIENTS)]
