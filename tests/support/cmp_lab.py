@@ -202,17 +202,6 @@ class CmpLab:
     def certificate_count(self) -> int:
         return database.certificate_count(self.gateway.sql_url)
 
-    def refusals(self) -> int:
-        """How many refusals stand in the record."""
-        return int(
-            database.rows(self.gateway.sql_url, "SELECT count(*) FROM request WHERE state = 'refused'")[0][0]
-        )
-
-    def last_code(self) -> str:
-        """The decision of the latest request in the record, as text."""
-        query = "SELECT decision FROM request ORDER BY pk DESC LIMIT 1"
-        return str(database.rows(self.gateway.sql_url, query)[0][0])
-
     def revoke(self, certificate: x509.Certificate) -> None:
         """As an administrator does."""
         fingerprint = certificate.fingerprint(hashes.SHA256()).hex()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import urllib.request
 
 import pytest
 from cryptography import x509
@@ -93,8 +94,6 @@ def test_rejected_certificate_is_withdrawn_and_revoked(lab: CmpLab, way: str) ->
 
 def test_rejection_is_on_the_crl(lab: CmpLab) -> None:
     """cmp.md C67: relying parties hear of it."""
-    import urllib.request
-
     transaction, certificate = begun(lab.client())
     _certconf(transaction)
     points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value

@@ -14,7 +14,7 @@ from tests.support import cmp_bodies, cmp_wire, pki
 from tests.support.answers import common_name, dns_names, spki_der
 from tests.support.cmp_client import Reply
 from tests.support.cmp_lab import IMPLICIT, CmpLab, ask, ir
-from tests.support.cmp_wire import Signed, info, infos, utf8
+from tests.support.cmp_wire import Signed, info, utf8
 from tests.support.devices import device_name
 from tests.support.pki import tlv
 
@@ -298,15 +298,6 @@ def test_refused_request_stays_refused_when_it_is_repeated(lab: CmpLab) -> None:
     first = transaction.send("ir", ir(pki.key(), "host.not-allowed.invalid"))
     again = transaction.send_message(transaction.sent)
     assert (first.outcome, again.outcome) == ("badCertTemplate", "badCertTemplate")
-
-
-def test_unknown_generalised_profile_names_nothing(lab: CmpLab) -> None:
-    """cmp.md C29: a profile that no policy is for."""
-    general_info = infos(info(cmp_wire.CERT_PROFILE, tlv(0x30, utf8("gold"))))
-    host = device_name("cmp")
-    reply = ask(lab.client(), host=host, generalInfo=general_info)
-    assert reply.outcome in ("badCertTemplate", "badRequest")
-    assert lab.states(host) in ([], ["refused"])
 
 
 def test_implicitly_confirmed_certificate_needs_nothing_more(lab: CmpLab) -> None:

@@ -9,7 +9,7 @@ from tests.support import cmp_bodies, pki
 from tests.support.cmp_bodies import revocation, revocations, template
 from tests.support.cmp_client import Reply
 from tests.support.cmp_lab import CmpLab
-from tests.support.cmp_wire import Signed, octets
+from tests.support.cmp_wire import Signed, Unprotected, octets
 from tests.support.pki import oid, tlv
 
 
@@ -200,8 +200,6 @@ def test_exact_repeat_of_a_revocation_does_not_fail_the_client(lab: CmpLab) -> N
 
 def test_unprotected_revocation_is_refused(lab: CmpLab) -> None:
     """cmp.md C34, C77"""
-    from tests.support.cmp_wire import Unprotected
-
     device = lab.device()
     reply = lab.client(protection=Unprotected()).send(
         "rr", cmp_bodies.revocations(revocation(_named(device.certificate)))
