@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 
 from gateway.asn1 import der
-from gateway.asn1.cmp import BodyType, InfoTypeAndValue, PkiHeader
+from gateway.asn1.cmp import BodyType, InfoTypeAndValue, PkiHeader, generalized_time
 from gateway.asn1.cmp_bodies import ErrorMsgContent, encode_error
 from gateway.asn1.cmp_status import PkiFailureInfo, PkiStatus, PkiStatusInfo
-from gateway.asn1.cmp_support import IMPLICIT_CONFIRM, NULL_DER
+from gateway.asn1.cmp_support import CONFIRM_WAIT_TIME, IMPLICIT_CONFIRM, NULL_DER
 from gateway.cmp.exchange import Exchange
 from gateway.cmp.header import CMP_2000, CMP_2021, transaction_name
 from gateway.cmp.nonces import NONCE_OCTETS
@@ -30,13 +31,15 @@ _TEXT_NAMES = (0x81, 0x82, 0x86)  # rfc822Name, dNSName, uniformResourceIdentifi
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A body, and what its message says besides. ``extra_certs`` lead from the certificates in the body to a
-    root, which is left out. ``begun_by`` is the body that the transaction began with."""
+    root, which is left out. ``begun_by`` is the body that the transaction began with, ``confirm_by`` the end
+    of the time for a certConf."""
 
     body_type: BodyType
     body_der: bytes = field(repr=False)
     begun_by: BodyType
     extra_certs: tuple[bytes, ...] = field(default=(), repr=False)
     implicit_confirm: bool = False
+    confirm_by: datetime | None = None
 
 
 def error_answer(
@@ -89,6 +92,14 @@ def read_certificate(certificate_der: bytes) -> ParsedCertificate:
     return parse_certificate(certificate_der)
 
 
+def _general_info(answer: Answer) -> tuple[InfoTypeAndValue, ...]:
+    if answer.implicit_confirm:
+        return (InfoTypeAndValue(IMPLICIT_CONFIRM, NULL_DER),)
+    if answer.confirm_by is not None:
+        return (InfoTypeAndValue(CONFIRM_WAIT_TIME, generalized_time(answer.confirm_by)),)
+    return ()
+
+
 def _addressee(sender_der: bytes) -> bytes:
     """The sender's name, as long as it is one: nobody has read it where the protection is not proven."""
     name_der = directory_name(sender_der)
@@ -136,7 +147,8 @@ def _draft(
         nonce = exchange.nonces.make(name, client_nonce)
     return Draft(
         PkiHeader(
-            pvno=header.pvno if header is not None and header.pvno == CMP_2021 else CMP_2000,
+            # RFC 9810 section 7: the version received, else the nearest one that we know
+            pvno=CMP_2021 if header is not None and header.pvno >= CMP_2021 else CMP_2000,
             sender_der=own_name,
             recipient_der=NULL_DN if header is None else _addressee(header.sender_der),
             message_time=exchange.services.clock.now(),
@@ -144,7 +156,7 @@ def _draft(
             transaction_id=transaction_id,
             sender_nonce=nonce,
             recip_nonce=client_nonce,
-            general_info=(InfoTypeAndValue(IMPLICIT_CONFIRM, NULL_DER),) if answer.implicit_confirm else (),
+            general_info=_general_info(answer),
         ),
         answer.body_type,
         answer.body_der,

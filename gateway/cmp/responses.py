@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import assert_never
 
 from gateway.asn1.cmp import BodyType
@@ -64,7 +65,7 @@ def response_answer(
             )
     chain_der: tuple[bytes, ...] = ()
     cert_responses = []
-    confirmed = implicit_confirm
+    confirm_by: list[datetime] = []
     for response in responses:
         if isinstance(response, Failed):
             cert_responses.append(CertResponse(response.cert_req_id, response.status))
@@ -73,19 +74,25 @@ def response_answer(
         cert_responses.append(_cert_response(response))
         if isinstance(response.outcome, Issued):
             chain_der = tuple(dict.fromkeys((*chain_der, *response.outcome.chain_der)))
-            confirmed = confirmed and response.outcome.confirm_by is None
+            if response.outcome.confirm_by is not None:
+                confirm_by.append(response.outcome.confirm_by)
     body_type = ANSWERS[received.begun_by]
     # RFC 9810 5.3.4: caPubs in an ip only, and only where a shared secret makes them trustworthy
     in_ip = body_type is BodyType.IP and isinstance(received.sender, MacSender)
     ca_pubs = tuple(one for one in chain_der if is_root(one)) if in_ip else ()
     body_der = encode_cert_rep(CertRepMessage(tuple(cert_responses), ca_pubs))
-    granted = confirmed and any(one.status.status is not PkiStatus.REJECTION for one in cert_responses)
+    granted = (
+        implicit_confirm
+        and not confirm_by
+        and any(one.status.status is not PkiStatus.REJECTION for one in cert_responses)
+    )
     return Answer(
         body_type,
         body_der,
         received.begun_by,
         extra_certs=without_roots(chain_der),
         implicit_confirm=granted,
+        confirm_by=min(confirm_by, default=None),
     )
 
 

@@ -72,7 +72,7 @@ def _check_request(exchange: Exchange, view: EndpointView | None) -> None:
         raise GatewayError(
             f"CMP uses POST only, not {request.method[:_MAX_SHOWN]}", code=ReasonCode.HTTP_METHOD
         )
-    # RFC 9811 section 3.3
+    # RFC 9811 section 3.2
     media_type = (request.header(b"content-type") or "").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:
         raise GatewayError(

@@ -30,7 +30,7 @@ async def asked(house: CmpHouse, **changes: bytes | None) -> str:
 
 @pytest.mark.parametrize(
     ("pvno", "outcome", "answered"),
-    [(1, "unsupportedVersion", 2), (2, "accepted", 2), (3, "accepted", 3), (4, "unsupportedVersion", 2)],
+    [(1, "unsupportedVersion", 2), (2, "accepted", 2), (3, "accepted", 3), (4, "unsupportedVersion", 3)],
 )
 async def test_version_decides_and_comes_back(cmp: MakeHouse, pvno: int, outcome: str, answered: int) -> None:
     """cmp.md C15, C16"""
@@ -314,11 +314,14 @@ async def test_error_of_a_client_is_answered_by_pkiconf(cmp: MakeHouse) -> None:
     assert (await talk.send("error", b"\x04\x00")).outcome == "badDataFormat"
 
 
-async def test_implicit_confirm_comes_back_only_if_it_was_asked_for(cmp: MakeHouse) -> None:
-    """cmp.md C72"""
+async def test_implicit_confirm_comes_back_if_it_was_asked_for_else_the_time_to_confirm(
+    cmp: MakeHouse,
+) -> None:
+    """cmp.md C72, RFC 9810 5.1.1.2"""
     house = cmp()
     await house.secret()
     plain = await house.talk().send("ir", ir(pki.key()))
     asked_for = await house.talk().send("ir", ir(pki.key(), "two.test"), generalInfo=IMPLICIT)
-    assert cmp_wire.IMPLICIT_CONFIRM not in plain.infos
-    assert asked_for.infos[cmp_wire.IMPLICIT_CONFIRM] == NULL
+    assert asked_for.infos == {cmp_wire.IMPLICIT_CONFIRM: NULL}
+    until = house.clock.now() + timedelta(seconds=300)
+    assert plain.infos == {cmp_wire.CONFIRM_WAIT_TIME: cmp_wire.generalized_time(until)}

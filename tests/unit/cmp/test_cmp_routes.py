@@ -74,7 +74,7 @@ async def test_every_method_but_post_is_refused_with_allow(cmp: MakeHouse, metho
 async def test_media_type_decides_whether_the_body_is_read(
     cmp: MakeHouse, media_type: str, status: int
 ) -> None:
-    """cmp.md C2: parameters and letter case do not count (RFC 9811 sections 3.3 and 4)."""
+    """cmp.md C2: parameters and letter case do not count (RFC 9811 sections 3.2 and 4)."""
     house = cmp()
     await house.secret()
     message = house.talk().message("genm", b"\x30\x00")
