@@ -229,12 +229,8 @@ def test_openssl_asks_general_questions(client: Client, infotype: str, protectio
         host = device_name("ossl")
         client.enrol(host)
         how = client.signed(host)
-    if infotype == "caCerts":  # OpenSSL 3.0 knows no name for it
-        infotype = "1.3.6.1.5.5.7.4.17"
-    said = client.cmp("-cmd", "genm", *how, "-infotype", infotype)
-    if "unknown OID name" in said.stdout + said.stderr:
-        said = client.cmp("-cmd", "genm", *how)
-    assert said.returncode == 0, said.stderr
+    said = client.works("-cmd", "genm", *how, "-infotype", infotype)
+    assert f"genp contains ITAV of type: id-it-{infotype}" in said
 
 
 def _approve(lab: CmpLab, host: str, decision: str) -> None:

@@ -45,7 +45,7 @@ def test_hash_may_be_named_in_version_3_only(lab: CmpLab) -> None:
     transaction, certificate = begun(lab.client())
     good = transaction.last
     status = cert_status(cert_hash(certificate), hash_algorithm=SHA256)
-    assert _certconf(transaction, status).outcome in ("badCertId", "badRequest", "badDataFormat")
+    assert _certconf(transaction, status).outcome == "badCertId"
     transaction.last = good
     assert transaction.confirm(certificate).body_name == "pkiconf"
 
@@ -126,7 +126,7 @@ def test_confirmation_of_an_unknown_transaction_is_refused(lab: CmpLab) -> None:
     """cmp.md C69"""
     _, certificate = begun(lab.client())
     reply = Transaction(lab.client()).confirm(certificate)
-    assert reply.outcome in ("badRequest", "badRecipientNonce")
+    assert reply.outcome == "badRecipientNonce"
     assert _states(lab, certificate) == ["unconfirmed"]
 
 
@@ -147,14 +147,14 @@ def test_confirmed_certificate_cannot_be_rejected_any_more(lab: CmpLab) -> None:
     issued = transaction.last
     transaction.confirm(certificate)
     transaction.last = issued
-    assert _certconf(transaction).outcome in ("certConfirmed", "badRequest")
+    assert _certconf(transaction).outcome == "certConfirmed"
     assert lab.status_of(certificate) == ("good", None)
 
 
 def test_confirmation_after_an_implicit_one_is_refused(lab: CmpLab) -> None:
     """cmp.md C70"""
     transaction, certificate = begun(lab.client(), generalInfo=IMPLICIT)
-    assert transaction.confirm(certificate).outcome in ("certConfirmed", "badRequest")
+    assert transaction.confirm(certificate).outcome == "certConfirmed"
     assert _states(lab, certificate) == ["issued"]
 
 
@@ -166,7 +166,7 @@ def test_certificate_that_is_not_confirmed_in_time_is_withdrawn(lab: CmpLab) -> 
         time.sleep(0.2)
     assert _states(lab, certificate) == ["withdrawn"]
     assert lab.status_of(certificate)[0] == "revoked"
-    assert transaction.confirm(certificate).outcome in ("badRequest", "certRevoked")
+    assert transaction.confirm(certificate).outcome == "certRevoked"
 
 
 def test_implicit_confirmation_is_granted_if_asked_for_and_allowed(lab: CmpLab) -> None:

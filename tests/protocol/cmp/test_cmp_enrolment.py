@@ -108,7 +108,7 @@ def test_null_dn_with_alternative_names_is_enough(lab: CmpLab) -> None:
     """cmp.md C52"""
     host = device_name("cmp")
     reply = lab.client().send("ir", ir(pki.key(), None, subject=x509.Name([]), sans=[host]))
-    assert reply.outcome in ("accepted", "grantedWithMods"), reply.statuses
+    assert reply.outcome == "accepted", reply.statuses
     assert dns_names(reply.certificate) == [host]
 
 
@@ -139,7 +139,7 @@ def test_algorithm_that_does_not_fit_the_key_is_no_possession(lab: CmpLab) -> No
     """cmp.md C53"""
     rsa_algorithm = cmp_wire.signature_algorithm(pki.shared_key("RSA-2048"))
     pop = tlv(0xA1, rsa_algorithm, cmp_wire.bits(bytes(256)))
-    _spoilt(lab, "badPOP", "badCertTemplate", pop=pop)
+    _spoilt(lab, "badPOP", pop=pop)
 
 
 def test_pkcs10_with_a_wrong_signature_is_rejected(lab: CmpLab) -> None:
@@ -152,7 +152,7 @@ def test_pkcs10_with_a_wrong_signature_is_rejected(lab: CmpLab) -> None:
 
 def test_ra_verified_is_an_ras_word_only(lab: CmpLab) -> None:
     """cmp.md C54"""
-    _spoilt(lab, "notAuthorized", "badPOP", pop=cmp_bodies.RA_VERIFIED)
+    _spoilt(lab, "notAuthorized", pop=cmp_bodies.RA_VERIFIED)
     ra = lab.client("ra", lab.authority())
     reply = ra.send("ir", ir(pki.key(), device_name("cmp"), pop=cmp_bodies.RA_VERIFIED))
     assert reply.outcome == "accepted"
@@ -163,7 +163,7 @@ def test_own_certificate_does_not_make_an_ra(lab: CmpLab) -> None:
     host = device_name("cmp")
     client = lab.client(protection=Signed(lab.device(host)))
     reply = client.send("cr", ir(pki.key(), host, pop=cmp_bodies.RA_VERIFIED))
-    _rejected(lab, reply, "notAuthorized", "badPOP", body="cp")
+    _rejected(lab, reply, "notAuthorized", body="cp")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_dsa_key_is_rejected(lab: CmpLab) -> None:
     algorithm = tlv(0x30, pki.oid("2.16.840.1.101.3.4.3.2"))
     pop = tlv(0xA1, algorithm, cmp_wire.bits(private_key.sign(asked, hashes.SHA256())))
     reply = lab.client().send("ir", cmp_bodies.requests(tlv(0x30, asked, pop)))
-    _rejected(lab, reply, "badCertTemplate", "badAlg", "badPOP")
+    _rejected(lab, reply, "badCertTemplate")
 
 
 def test_key_of_somebody_else_is_rejected(lab: CmpLab) -> None:
@@ -198,7 +198,7 @@ def test_key_of_somebody_else_is_rejected(lab: CmpLab) -> None:
 )
 def test_template_with_what_the_ca_sets_is_rejected(lab: CmpLab, field: dict[str, object]) -> None:
     """cmp.md C57"""
-    _spoilt(lab, "badCertTemplate", "badRequest", **field)
+    _spoilt(lab, "badCertTemplate", **field)
 
 
 def test_template_may_say_version_3_and_the_issuer(lab: CmpLab) -> None:
@@ -221,10 +221,10 @@ def test_pkcs10_of_another_version_is_rejected(lab: CmpLab) -> None:
     ("extension", "expected"),
     [
         (x509.BasicConstraints(ca=True, path_length=0), {"notAuthorized"}),
-        (pki.key_usage("key_cert_sign"), {"notAuthorized", "badCertTemplate", "unacceptedExtension"}),
+        (pki.key_usage("key_cert_sign"), {"notAuthorized"}),
         (
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]),
-            {"notAuthorized", "badCertTemplate", "unacceptedExtension", "grantedWithMods"},
+            {"unacceptedExtension"},
         ),
     ],
     ids=["ca", "key-cert-sign", "ocsp-signing"],
@@ -243,10 +243,10 @@ def test_extension_that_is_left_out_is_granted_with_mods(lab: CmpLab) -> None:
     """cmp.md C58: the client learns that it got something else than it asked for."""
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
     reply = lab.client().send("ir", ir(pki.key(), device_name("cmp"), extensions=[(usage, False)]))
-    assert reply.outcome in ("grantedWithMods", "unacceptedExtension"), reply.statuses
+    assert reply.outcome == "grantedWithMods", reply.statuses
 
 
-def test_validity_that_is_shortened_is_granted_with_mods(lab: CmpLab) -> None:
+def test_validity_is_as_asked_for_within_what_policy_allows(lab: CmpLab) -> None:
     """cmp.md C59"""
     now = datetime.now(UTC).replace(microsecond=0)
     wishes, long = lab.client("wishes"), now + timedelta(days=400)
@@ -254,8 +254,7 @@ def test_validity_that_is_shortened_is_granted_with_mods(lab: CmpLab) -> None:
     assert reply.outcome == "accepted"
     assert reply.certificate.not_valid_after_utc == now + timedelta(days=10)
     reply = wishes.send("ir", ir(pki.key(), device_name("cmp"), validity=(None, long)))
-    assert reply.outcome in ("grantedWithMods", "badCertTemplate")
-    assert all(one.not_valid_after_utc < long for one in reply.certificates)
+    assert reply.outcome == "badCertTemplate"
 
 
 def test_ca_certificates_come_with_an_ip_under_a_secret_only(lab: CmpLab) -> None:
@@ -266,11 +265,11 @@ def test_ca_certificates_come_with_an_ip_under_a_secret_only(lab: CmpLab) -> Non
     assert not ask(lab.client("factory", lab.factory_device()), "cr").body["caPubs"].isValue
 
 
-def test_control_that_nobody_knows_does_no_harm(lab: CmpLab) -> None:
+def test_control_that_nobody_knows_is_refused(lab: CmpLab) -> None:
     """cmp.md C64"""
     control = info("1.3.6.1.4.1.55555.64", utf8("x"))
     reply = lab.client().send("ir", ir(pki.key(), device_name("cmp"), controls=[control]))
-    assert reply.outcome in ("accepted", "grantedWithMods", "badRequest", "badCertTemplate")
+    assert reply.outcome == "badRequest"
 
 
 def test_one_time_secret_is_good_once(lab: CmpLab) -> None:

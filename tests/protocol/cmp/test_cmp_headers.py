@@ -84,7 +84,7 @@ def test_message_for_somebody_else_is_refused_by_the_strict(lab: CmpLab) -> None
 
 def test_missing_message_time_is_refused_by_the_strict_only(lab: CmpLab) -> None:
     """cmp.md C20"""
-    assert ask(lab.client("strict"), messageTime=None).outcome in ("badTime", "missingTimeStamp")
+    assert ask(lab.client("strict"), messageTime=None).outcome == "badTime"
     assert ask(lab.client(), messageTime=None).outcome == "accepted"
 
 
@@ -139,13 +139,12 @@ def test_missing_short_or_long_sender_nonce_is_refused(client: CmpClient, size: 
     """cmp.md C24"""
     nonce = None if size is None else octets(os.urandom(size))
     reply = ask(client.having(checked=False), senderNonce=nonce)
-    assert reply.outcome in ("badSenderNonce", "badDataFormat")
-    assert size == 300 or reply.outcome == "badSenderNonce"
+    assert reply.outcome == "badSenderNonce"
 
 
 def test_first_message_with_a_recip_nonce_is_refused(client: CmpClient) -> None:
     """cmp.md C25"""
-    assert ask(client, recipNonce=octets(os.urandom(16))).outcome in ("badRecipientNonce", "badRequest")
+    assert ask(client, recipNonce=octets(os.urandom(16))).outcome == "badRecipientNonce"
 
 
 @pytest.mark.parametrize("nonce", [None, bytes(16), b"short"], ids=["missing", "foreign", "short"])
@@ -227,7 +226,7 @@ def test_malformed_general_info_is_refused(lab: CmpLab, general_info: bytes, exp
 def test_unknown_profile_is_refused(client: CmpClient) -> None:
     """cmp.md C29"""
     profile = infos(info(cmp_wire.CERT_PROFILE, tlv(0x30, utf8("no-such-profile"))))
-    assert ask(client, generalInfo=profile).outcome in ("badCertTemplate", "badRequest")
+    assert ask(client, generalInfo=profile).outcome == "badCertTemplate"
 
 
 def test_unknown_general_info_is_ignored(client: CmpClient) -> None:

@@ -32,12 +32,12 @@ def test_algorithm_without_protection_is_refused(lab: CmpLab) -> None:
     header = {**cmp_wire.usual_header(), **lab.mac.header}
     body = cmp_wire.body(0, ir(pki.key(), device_name("cmp")))
     message = cmp_wire.encode_message(cmp_wire.encode_header(header), body, None, ())
-    assert lab.client().post(message).outcome in ("badMessageCheck", "badRequest")
+    assert lab.client().post(message).outcome == "badMessageCheck"
 
 
 def test_protection_without_algorithm_is_refused(lab: CmpLab) -> None:
     """cmp.md C33"""
-    assert ask(lab.client(), protectionAlg=None).outcome in ("badMessageCheck", "badRequest")
+    assert ask(lab.client(), protectionAlg=None).outcome == "badMessageCheck"
 
 
 def test_unprotected_request_is_refused(lab: CmpLab) -> None:
@@ -280,10 +280,7 @@ def test_protection_stays_the_same_in_a_transaction(lab: CmpLab) -> None:
 def test_signed_transaction_cannot_go_on_with_a_secret(lab: CmpLab) -> None:
     """cmp.md C46"""
     transaction, certificate = begun(lab.client("factory", lab.factory_device()))
-    assert transaction.confirm(certificate, protection=lab.mac).outcome in (
-        "wrongIntegrity",
-        "notAuthorized",
-    )
+    assert transaction.confirm(certificate, protection=lab.mac).outcome == "wrongIntegrity"
     assert lab.states(certificate.subject.rfc4514_string()[3:]) == ["unconfirmed"]
 
 

@@ -58,7 +58,7 @@ def test_subject_comes_from_the_old_certificate(lab: CmpLab) -> None:
     """cmp.md C60"""
     device = lab.device()
     _, reply = _update(lab, device, host=None)
-    assert reply.outcome in ("accepted", "grantedWithMods"), reply.statuses
+    assert reply.outcome == "accepted", reply.statuses
     assert reply.certificate.subject == device.certificate.subject
     assert dns_names(reply.certificate) == dns_names(device.certificate)
 
@@ -89,7 +89,7 @@ def test_second_update_while_the_first_is_unconfirmed_is_rejected(lab: CmpLab) -
     device = lab.device()
     transaction, first = _update(lab, device)
     _, second = _update(lab, device)
-    assert second.outcome in ("badRequest", "transactionIdInUse"), second.statuses
+    assert second.outcome == "badRequest", second.statuses
     assert transaction.confirm(first.certificate).body_name == "pkiconf"
     assert lab.states(_host(device.certificate)) == ["issued", "issued", "refused"]
 
@@ -106,7 +106,7 @@ def test_update_of_a_foreign_certificate_is_refused(lab: CmpLab) -> None:
     """cmp.md C60: RFC 9483 section 4.1.3 is about certificates of this PKI."""
     device = lab.foreign.line.issue(cn="kur.test", sans=["kur.test"])
     _, reply = _update(lab, device)
-    assert reply.outcome in ("badCertId", "signerNotTrusted", "notAuthorized")
+    assert reply.outcome == "signerNotTrusted"
 
 
 def test_update_may_be_confirmed_implicitly(lab: CmpLab) -> None:

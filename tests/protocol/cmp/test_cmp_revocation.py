@@ -58,7 +58,7 @@ def test_unknown_reason_is_refused(lab: CmpLab, value: int) -> None:
     """cmp.md C77"""
     device = lab.device()
     reply = _ask(lab, device, revocation(_named(device.certificate), reason=value))
-    assert reply.outcome in ("badDataFormat", "badRequest")
+    assert reply.outcome == "badDataFormat"
     assert lab.status_of(device.certificate) == ("good", None)
 
 
@@ -75,7 +75,7 @@ def test_two_reasons_are_refused(lab: CmpLab) -> None:
     reasons = (tlv(0x30, oid("2.5.29.21"), octets(bytes([0x0A, 1, reason]))) for reason in (1, 4))
     details = revocation(_named(device.certificate), crl_entry_details=tlv(0x30, *reasons))
     reply = _ask(lab, device, details)
-    assert reply.outcome in ("badRequest", "badDataFormat")
+    assert reply.outcome == "badDataFormat"
     assert lab.status_of(device.certificate) == ("good", None)
 
 
@@ -99,7 +99,7 @@ def test_unknown_certificate_is_refused(lab: CmpLab) -> None:
     unknown = template(issuer=device.certificate.issuer, serial=4711)
     assert _ask(lab, device, revocation(unknown)).outcome == "badCertId"
     foreign = template(issuer=pki.name("Another CA"), serial=device.certificate.serial_number)
-    assert _ask(lab, device, revocation(foreign)).outcome in ("badCertId", "wrongAuthority")
+    assert _ask(lab, device, revocation(foreign)).outcome == "badCertId"
     assert lab.status_of(device.certificate) == ("good", None)
 
 
