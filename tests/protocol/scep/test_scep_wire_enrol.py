@@ -180,7 +180,7 @@ def test_challenge_of_another_endpoint_is_refused(lab: ScepLab) -> None:
 
 def test_challenge_past_its_end_is_as_wrong_as_any_and_the_record_tells_why(lab: ScepLab) -> None:
     """scep.md C39"""
-    challenge = lab.new_challenge("--expires", "1s")
+    challenge = lab.new_challenge("--expires", "1s", "--uses", "1000")
     device, deadline = lab.device(), time.monotonic() + 15
     reply = device.enrol(challenge)
     while reply.status == SUCCESS and time.monotonic() < deadline:  # so fast was the gateway
