@@ -54,6 +54,8 @@ _FIXED_TAGS = {
 # GeneralName identifier octets
 _OTHER, _EMAIL, _DNS, _X400, _DIRECTORY = 0xA0, 0x81, 0x82, 0xA3, 0xA4
 _EDI_PARTY, _URI, _IP, _REGISTERED_ID = 0xA5, 0x86, 0x87, 0x88
+# The time that it takes to put combining characters into their order grows with the square of their number
+_MAX_NORMALIZED_CHARACTERS = 256
 
 
 def decode_name(name_der: bytes) -> DistinguishedName:
@@ -254,8 +256,15 @@ def _comparable_name(name: DistinguishedName) -> tuple[object, ...]:
 
 
 def _prepared(value: str) -> str:
-    """The string prepared for comparison (RFC 4518 section 2: map, normalise, insignificant space)."""
-    folded = value.lower() if value.isascii() else unicodedata.normalize("NFKC", value).casefold()
+    """The string prepared for comparison (RFC 4518 section 2: map, normalise, insignificant space).
+
+    Longer ones than any name in use are not normalised: they are the same in fewer of their forms.
+    """
+    if value.isascii():
+        return " ".join(value.lower().split())
+    if len(value) > _MAX_NORMALIZED_CHARACTERS:
+        return " ".join(value.casefold().split())
+    folded = unicodedata.normalize("NFKC", value).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
