@@ -32,7 +32,7 @@ _TEXT_NAMES = (0x81, 0x82, 0x86)  # rfc822Name, dNSName, uniformResourceIdentifi
 class Answer:
     """A body, and what its message says besides. ``extra_certs`` lead from the certificates in the body to a
     root, which is left out. ``begun_by`` is the body that the transaction began with, ``confirm_by`` the end
-    of the time for a certConf."""
+    of the time for a certConf, ``retry_after_s`` goes into HTTP's Retry-After."""
 
     body_type: BodyType
     body_der: bytes = field(repr=False)
@@ -40,14 +40,20 @@ class Answer:
     extra_certs: tuple[bytes, ...] = field(default=(), repr=False)
     implicit_confirm: bool = False
     confirm_by: datetime | None = None
+    retry_after_s: int | None = None
 
 
 def error_answer(
-    failure: PkiFailureInfo, texts: tuple[str, ...], begun_by: BodyType = BodyType.GENM
+    failure: PkiFailureInfo,
+    texts: tuple[str, ...],
+    begun_by: BodyType = BodyType.GENM,
+    *,
+    retry_after_s: int | None = None,
 ) -> Answer:
     """An ``error`` (RFC 9810 section 5.3.21), which ends the transaction."""
     status = PkiStatusInfo(PkiStatus.REJECTION, texts, failure)
-    return Answer(BodyType.ERROR, encode_error(ErrorMsgContent(status)), begun_by)
+    body_der = encode_error(ErrorMsgContent(status))
+    return Answer(BodyType.ERROR, body_der, begun_by, retry_after_s=retry_after_s)
 
 
 async def write_answer(

@@ -140,6 +140,17 @@ def status_strings(reasons: Sequence[Reason], request_id: str | None) -> tuple[s
     return tuple(lines)
 
 
+def retry_strings(reason: Reason, retry_after_s: int, request_id: str | None = None) -> tuple[str, ...]:
+    """PKIFreeText of what passes: why, and when to come again, since CMP's clients show no HTTP header."""
+    again = f"nothing is lost: send the message again in {max(1, retry_after_s)} s"
+    return (*status_strings((reason,), request_id), again)
+
+
+def retry_after(retry_after_s: int) -> tuple[str, str]:
+    """The header Retry-After, in whole seconds and at least one (RFC 9110 section 10.2.3)."""
+    return "Retry-After", str(max(1, retry_after_s))
+
+
 def plain(
     reason: Reason, request_id: str | None, *, headers: tuple[tuple[str, str], ...] = ()
 ) -> HttpResponse:
@@ -152,7 +163,7 @@ def plain(
 def unavailable(reason: Reason, retry_after_s: int) -> HttpResponse:
     """503 with Retry-After in whole seconds: nothing is lost by sending the same message again."""
     body = (_line(reason, None) + "\n").encode("utf-8", "backslashreplace")
-    return HttpResponse(503, body, TEXT, (("Retry-After", str(max(1, retry_after_s))),))
+    return HttpResponse(503, body, TEXT, (retry_after(retry_after_s),))
 
 
 def _line(reason: Reason, request_id: str | None) -> str:

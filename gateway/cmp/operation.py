@@ -11,7 +11,7 @@ from gateway.asn1.cmp_status import PkiFailureInfo
 from gateway.cmp.answers import NULL_DN, Answer, error_answer, read_certificate, write_answer
 from gateway.cmp.confirm import confirm
 from gateway.cmp.enrol import enrol
-from gateway.cmp.errors import CmpRefusal, failure_of, status_strings
+from gateway.cmp.errors import CmpRefusal, failure_of, retry_after, retry_strings, status_strings
 from gateway.cmp.exchange import Exchange
 from gateway.cmp.general import general
 from gateway.cmp.header import check_begins, check_goes_on, check_version, read_header
@@ -58,13 +58,17 @@ async def answer_message(exchange: Exchange, octets: bytes) -> HttpResponse:
         raise
     except RetryLater as fault:
         log.update(outcome="unavailable", code=str(fault.code))
-        answer = error_answer(failure_of(fault), status_strings((fault.reason,), None), message.body_type)
+        texts = retry_strings(fault.reason, fault.retry_after_s)
+        again_s = fault.retry_after_s
+        answer = error_answer(failure_of(fault), texts, message.body_type, retry_after_s=again_s)
     except GatewayError as fault:
         answer = await _refused(exchange, message, sender, fault)
     except Exception:  # RFC 9811 3.3 wants a PKIMessage, which the edge cannot write
         LOG.exception("cmp.fault: request %s, body %s", exchange.request.request_id, log["message"])
         answer = _fault(exchange)
-    return HttpResponse(200, await write_answer(exchange, message.header, sender, answer), PKIXCMP, NO_STORE)
+    # RFC 9811 3.1 has 5xx as well, but OpenSSL's client reads the message of a 200 only.
+    headers = NO_STORE if answer.retry_after_s is None else (*NO_STORE, retry_after(answer.retry_after_s))
+    return HttpResponse(200, await write_answer(exchange, message.header, sender, answer), PKIXCMP, headers)
 
 
 async def _received(exchange: Exchange, message: PkiMessage, octets: bytes, sender: Sender) -> Received:

@@ -11,7 +11,7 @@ from gateway.asn1.cmp import BodyType
 from gateway.asn1.cmp_bodies import CertRepMessage, CertResponse, encode_cert_rep
 from gateway.asn1.cmp_status import PkiFailureInfo, PkiStatus, PkiStatusInfo
 from gateway.cmp.answers import Answer, error_answer, is_root, without_roots
-from gateway.cmp.errors import failure_info, failure_of, status_strings
+from gateway.cmp.errors import failure_info, failure_of, retry_strings, status_strings
 from gateway.cmp.received import Received
 from gateway.cmp.record import recorded
 from gateway.cmp.sender import MacSender
@@ -66,6 +66,7 @@ def response_answer(
     chain_der: tuple[bytes, ...] = ()
     cert_responses = []
     confirm_by: list[datetime] = []
+    again_s: list[int] = []
     for response in responses:
         if isinstance(response, Failed):
             cert_responses.append(CertResponse(response.cert_req_id, response.status))
@@ -76,6 +77,8 @@ def response_answer(
             chain_der = tuple(dict.fromkeys((*chain_der, *response.outcome.chain_der)))
             if response.outcome.confirm_by is not None:
                 confirm_by.append(response.outcome.confirm_by)
+        elif isinstance(response.outcome, Unavailable) and response.outcome.request_id is None:
+            again_s.append(response.outcome.retry_after_s)
     body_type = ANSWERS[received.begun_by]
     # RFC 9810 5.3.4: caPubs in an ip only, and only where a shared secret makes them trustworthy
     in_ip = body_type is BodyType.IP and isinstance(received.sender, MacSender)
@@ -93,6 +96,7 @@ def response_answer(
         extra_certs=without_roots(chain_der),
         implicit_confirm=granted,
         confirm_by=min(confirm_by, default=None),
+        retry_after_s=max(again_s, default=None),
     )
 
 
@@ -144,8 +148,10 @@ def outcome_texts(outcome: Outcome) -> tuple[str, ...]:
             return (f"the request waits for {waits_for}; poll after {outcome.retry_after_s} s",)
         case Refused():
             return status_strings(outcome.reasons, outcome.request_id)
-        case Unavailable():
+        case Unavailable(request_id=str()):
             return status_strings((outcome.reason,), outcome.request_id)
+        case Unavailable():
+            return retry_strings(outcome.reason, outcome.retry_after_s)
         case _:
             assert_never(outcome)
 

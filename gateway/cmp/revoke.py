@@ -10,7 +10,7 @@ from gateway.asn1.cmp_revocation import RevDetails, RevRepContent, decode_rev_re
 from gateway.asn1.cmp_status import PkiFailureInfo, PkiStatus, PkiStatusInfo
 from gateway.asn1.crmf import CertId, CertTemplate
 from gateway.cmp.answers import Answer, error_answer
-from gateway.cmp.errors import CmpRefusal, failure_info, failure_of, status_strings
+from gateway.cmp.errors import CmpRefusal, failure_info, failure_of, retry_strings, status_strings
 from gateway.cmp.options import CMP
 from gateway.cmp.received import Received
 from gateway.cmp.record import recorded
@@ -116,9 +116,9 @@ async def _authorize(
         texts = status_strings(found.reasons, found.request_id)
         return error_answer(failure_info(found.reasons), texts, received.begun_by)
     log["code"] = str(found.reason.code)
-    return error_answer(
-        PkiFailureInfo.SYSTEM_UNAVAIL, status_strings((found.reason,), found.request_id), received.begun_by
-    )
+    texts = retry_strings(found.reason, found.retry_after_s, found.request_id)
+    again_s = found.retry_after_s
+    return error_answer(PkiFailureInfo.SYSTEM_UNAVAIL, texts, received.begun_by, retry_after_s=again_s)
 
 
 async def _status(received: Received, revoker: _Revoker, details: RevDetails) -> PkiStatusInfo:
@@ -133,7 +133,7 @@ async def _status(received: Received, revoker: _Revoker, details: RevDetails) ->
         except Conflict as exc:
             raise _revoked() from exc
     except RetryLater as fault:
-        texts = status_strings((fault.reason,), None)
+        texts = retry_strings(fault.reason, fault.retry_after_s)
         return PkiStatusInfo(PkiStatus.REJECTION, texts, PkiFailureInfo.SYSTEM_UNAVAIL)
     except GatewayError as fault:
         texts = await recorded(received.exchange, "rr", received.sender, fault)

@@ -11,6 +11,7 @@ from gateway.cmp.errors import (
     failure_info,
     failure_of,
     plain,
+    retry_strings,
     status_strings,
     unavailable,
 )
@@ -83,6 +84,13 @@ def test_plain_answer_of_an_unread_body_closes_the_connection() -> None:
     answer = plain(Reason(ReasonCode.HTTP_TOO_LARGE, "large"), None)
     assert (answer.status, answer.close) == (413, True)
     assert plain(Reason(ReasonCode.HTTP_METHOD, "no"), None, headers=(("Allow", "POST"),)).status == 405
+
+
+def test_text_of_what_passes_says_when_to_come_again() -> None:
+    """cmp.md C63: at least a second, as Retry-After."""
+    reason = Reason(ReasonCode.OVERLOADED, "full")
+    assert retry_strings(reason, 7)[1].endswith("again in 7 s")
+    assert retry_strings(reason, 0) == ("full [overloaded]", "nothing is lost: send the message again in 1 s")
 
 
 def test_unavailable_answer_says_when_to_come_again() -> None:
