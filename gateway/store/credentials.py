@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, or_, select, update
 
 from gateway.clock import to_epoch_s
 from gateway.store.columns import optional_time, texts, texts_column, time_column
@@ -20,8 +21,9 @@ class CredentialRow:
     """``endpoints``, ``names`` and ``profiles`` None: no bound. ``protocol`` None: any.
 
     ``verifier`` is ``hmac-sha256:HEX`` or an argon2 string; ``sealed`` holds a secret that must be readable
-    again, sealed under the server key. ``uses_left`` None: as often as wanted. ``source``: ``cli``, ``demo``.
-    ``prevalidated``: name suffixes that need no challenge (ACME).
+    again, sealed under the server key. ``uses_left`` None: as often as wanted. ``source``: ``cli``, ``api``,
+    ``demo``. ``prevalidated``: name suffixes that need no challenge (ACME). ``permissions``: what an API
+    token may do, None for every other kind.
     """
 
     id: str
@@ -39,6 +41,7 @@ class CredentialRow:
     source: str = "cli"
     profiles: tuple[str, ...] | None = None
     prevalidated: tuple[str, ...] | None = None
+    permissions: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return f"CredentialRow(id={self.id!r}, kind={self.kind!r}, name={self.name!r})"
@@ -72,6 +75,7 @@ def insert(unit: Unit, row: CredentialRow) -> None:
             "source": row.source,
             "profiles": None if row.profiles is None else texts_column(row.profiles),
             "prevalidated": None if row.prevalidated is None else texts_column(row.prevalidated),
+            "permissions": None if row.permissions is None else texts_column(row.permissions),
         },
     )
 
@@ -126,9 +130,18 @@ def search(
     with_revoked: bool = False,
     limit: int = 200,
     before_id: str | None = None,
+    where: Sequence[ColumnElement[bool]] = (),
+    look_at: int | None = None,
 ) -> CredentialPage:
-    """Pages of credentials, newest first."""
+    """Pages of credentials, newest first. ``where``: further conditions, of ``credential_filters``.
+
+    ``look_at``: end the page, however short it is then, after so many rows that were looked at.
+    """
     query: Select[Any] = select(*_COLUMNS).order_by(CREDENTIAL.c.id.desc()).limit(limit + 1)
+    last_id = None if look_at is None else _last_looked_at(connection, before_id, look_at)
+    if last_id is not None:
+        query = query.where(CREDENTIAL.c.id >= last_id)
+    query = query.where(*where)
     if kind is not None:
         query = query.where(CREDENTIAL.c.kind == kind)
     if protocol is not None:
@@ -141,7 +154,16 @@ def search(
         query = query.where(CREDENTIAL.c.id < before_id)
     found = connection.execute(query).all()
     rows = tuple(_row(row) for row in found[:limit])
-    return CredentialPage(rows, rows[-1].id if len(found) > limit else None)
+    return CredentialPage(rows, rows[-1].id if len(found) > limit else last_id)
+
+
+def _last_looked_at(connection: Connection, before_id: str | None, count: int) -> str | None:
+    """The id of the last of the next ``count`` rows; None: there are fewer."""
+    query = select(CREDENTIAL.c.id).order_by(CREDENTIAL.c.id.desc()).limit(1).offset(count - 1)
+    if before_id is not None:
+        query = query.where(CREDENTIAL.c.id < before_id)
+    found: str | None = connection.execute(query).scalar()
+    return found
 
 
 _COLUMNS = tuple(column for column in CREDENTIAL.c if column.name != "pk")
@@ -205,7 +227,7 @@ def _row(row: Any) -> CredentialRow:
     values = dict(zip(_NAMES, row, strict=True))
     for name in ("created_at", "expires_at", "revoked_at"):
         values[name] = optional_time(values[name])
-    for name in ("endpoints", "names", "profiles", "prevalidated"):
+    for name in ("endpoints", "names", "profiles", "prevalidated", "permissions"):
         if values[name] is not None:
             values[name] = texts(values[name])
     return CredentialRow(**values)

@@ -171,6 +171,7 @@ CREDENTIAL = Table(
     _column("source", Text),
     _column("profiles", Text, null=True),
     _column("prevalidated", Text, null=True),
+    _column("permissions", Text, null=True),
 )
 _UNREVOKED = text("revoked_at IS NULL")
 Index("credential_id_key", CREDENTIAL.c.id, unique=True)
@@ -193,6 +194,23 @@ Index(
 )
 # The verifier first: by its kind alone a planner without statistics would look for names in here.
 Index("credential_verifier", CREDENTIAL.c.verifier, CREDENTIAL.c.kind)
+
+# What an Idempotency-Key of the REST API was answered with, by the token that sent it. The answer holds a
+# secret: sealed, and forgotten long before the row.
+API_ANSWER = Table(
+    "api_answer",
+    METADATA,
+    _pk(),
+    _column("token_id", String(36)),
+    _column("key_sha256", String(64)),
+    _column("content_sha256", String(64)),
+    _column("credential_id", String(36)),
+    _column("made_at", BigInteger),
+    _column("sealed", LargeBinary, null=True),
+)
+_SEALED = text("sealed IS NOT NULL")
+Index("api_answer_key", API_ANSWER.c.token_id, API_ANSWER.c.key_sha256, unique=True)
+Index("api_answer_sealed", API_ANSWER.c.made_at, sqlite_where=_SEALED, postgresql_where=_SEALED)
 
 
 def _lease_columns() -> tuple[Column[Any], ...]:

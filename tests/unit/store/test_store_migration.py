@@ -78,7 +78,7 @@ def test_partial_indexes_are_partial_in_the_database(database: str) -> None:
     )
     engine = open_engine(database)
     with engine.connect() as connection:
-        assert connection.exec_driver_sql(query).scalar_one() == 14
+        assert connection.exec_driver_sql(query).scalar_one() == 15
     engine.dispose()
 
 
@@ -163,7 +163,7 @@ def test_gateways_that_start_at_once_on_one_empty_database_all_succeed(empty_dat
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(120)
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert schema_version(empty_database) == CURRENT_REVISION
 
