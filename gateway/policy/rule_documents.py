@@ -75,7 +75,9 @@ class KeyRules(StrictModel):
     ] = Field(
         ("sha256", "sha384", "sha512"),
         min_length=1,
-        description="Hashes of the CSR's own signature; EdDSA and ML-DSA have none of their own",
+        description="Hashes of the CSR's own signature; EdDSA and ML-DSA have none of their own. sha1 is for "
+        "devices that know nothing better: SCEP takes it where the endpoint's `digests` name it too, the "
+        "other protocols never do",
     )
     reuse: Literal["allow", "deny"] = Field(
         "deny", description="A key that stands in a certificate of another identity: allow or deny"

@@ -175,7 +175,7 @@ DnsName = Annotated[str, BeforeValidator(read_dns_name), WithJsonSchema({"type":
 Curve = Literal["P-256", "P-384", "P-521"]
 EdDsa = Literal["Ed25519", "Ed448"]
 MlDsa = Literal["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
-SignatureHash = Literal["sha256", "sha384", "sha512"]
+SignatureHash = Literal["sha256", "sha384", "sha512", "sha1"]
 KeyUsageBit = Literal[
     "digitalSignature", "nonRepudiation", "keyEncipherment", "dataEncipherment", "keyAgreement"
 ]

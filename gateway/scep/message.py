@@ -253,7 +253,8 @@ def read_csr(request: ScepRequest, rules: MessageRules) -> tuple[ParsedCsr, Clie
     (RFC 5652 section 14, CBC without authentication). So a CSR that cannot be read, or whose own signature
     is wrong, is the same fault as one that cannot be decrypted; a right one proves that nobody changed it,
     and other faults are told. Raises MalformedMessage: that one, those of ``parse_csr`` with a right
-    signature, or key.signature-hash for a hash that is not taken.
+    signature, or key.signature-hash for a hash that the endpoint does not take; whether the policy takes it
+    (``csr_signature``) is for the policy to say.
     """
     try:
         parsed = parse_csr(request.payload)
@@ -269,6 +270,7 @@ def read_csr(request: ScepRequest, rules: MessageRules) -> tuple[ParsedCsr, Clie
             f"the CSR is signed with {parsed.signature_hash}, which is broken; use SHA-256 or better",
             code=ReasonCode.KEY_SIGNATURE_HASH,
             path="signature",
+            detail=f"the endpoint's `digests` do not name {parsed.signature_hash}",
         )
     return parsed, key
 

@@ -12,17 +12,13 @@ from cryptography import x509
 from tests.support.gateway import ROOT, Gateway
 
 T = TypeVar("T")
-_ENDPOINT = "protocol: scep\nbackend: embedded\nca: scep\n"
 _FIRST = "authenticate:\n  challenge: {accept: [static, dynamic]}\n"
 
 
-def shipped(*, options: str = "", approval: bool = False) -> Mapping[str, str]:
-    """The default bundle, with these options (YAML) at the SCEP endpoint, or with a person's approval of
-    first certificates."""
+def shipped(*, approval: bool = False) -> Mapping[str, str]:
+    """The default bundle, maybe with a person's approval of first certificates."""
     text = (ROOT / "policies" / "default.yaml").read_text()
-    assert text.count(_ENDPOINT) == text.count(_FIRST) == 1
-    if options:
-        text = text.replace(_ENDPOINT, f"{_ENDPOINT}options: {options}\n")
+    assert text.count(_FIRST) == 1
     if approval:
         slow = "approval: {required: 1, expires: 1h, retry_after: 1s}\n"
         text = text.replace(_FIRST, _FIRST + slow)

@@ -78,7 +78,8 @@ def test_key_that_is_not_allowed_is_a_bad_algorithm(lab: ScepLab, kind: str) -> 
 @pytest.mark.parametrize("endpoint", ["default", "legacy"])
 @pytest.mark.parametrize("hash_name", ["sha1", "md5"])
 def test_csr_with_a_broken_hash_is_a_bad_algorithm(lab: ScepLab, endpoint: str, hash_name: str) -> None:
-    """scep.md C36: also where messages may be signed with SHA-1, since no policy allows it in a CSR."""
+    """scep.md C36: also where messages may be signed with SHA-1, unless the policy says so of CSRs too
+    (test_scep_wire_old.py)."""
     device = lab.device(endpoint)
     csr_der = _with_challenge(device, pki.tlv(0x13, lab.challenge.encode()), hash_name=hash_name)
     _nothing(lab, device, device.send(device.message(csr_der)), BAD_ALG, "key.signature-hash")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,22 +14,13 @@ from gateway.model.ids import ProtocolName
 from gateway.pki.cms import read_certs_only
 from gateway.plugins import load_plugins
 from gateway.policy.load import load_bundle
-from gateway.policy.sources import PolicySource, read_directory
+from gateway.policy.sources import read_directory
 from gateway.scep.compat import ScepCompat, options_for
 from gateway.scep.options import ScepOptions
-from tests.support import policies
 from tests.unit.scep.scep_house import Device, ScepHouse
 
 MakeHouse = Callable[..., ScepHouse]
 POLICIES = Path(__file__).parents[3] / "policies"
-_BACKEND = json.dumps(
-    policies.document(
-        "Backend",
-        "embedded",
-        type="embedded",
-        options={"issuing": [{"name": "issuing"}, {"name": "scep", "key": "rsa-2048"}]},
-    )
-)
 WINDOWS = "Mozilla/4.0 (compatible; Win32; NDES client 10.0.19041.1202/vb_release_svc_prod1)"
 MDMCLIENT = "mdmclient/1.0 (Macintosh; Mac OS X 14.5) CFNetwork/1498.700.2 Darwin/23.5.0"
 PROFILED = "profiled/1.0 CFNetwork/1568.100.1 Darwin/24.0.0"
@@ -117,15 +106,6 @@ def test_endpoint_keeps_what_a_document_does_not_speak_of() -> None:
     found, name = options(CISCO, include_chain="chain", ca_certificates="ra", digests=["sha1"])
     assert name == "cisco"
     assert (found.include_chain, found.ca_certificates, found.digests) == ("issuer", "ra", ("sha1",))
-
-
-def test_examples_of_the_guide_load() -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", (POLICIES.parent / "docs/scep.md").read_text(), re.DOTALL)
-    with_backend = "\n---\n".join([*blocks, json.dumps(policies.own_certificates()), _BACKEND])
-    sources = (PolicySource("docs/scep.md", with_backend),)
-    bundle = load_bundle(sources, load_plugins().registry(lab=False))
-    assert {one.name for one in bundle.policies} == {"line4-first", "line4-renewal"}
-    assert [one.name for one in bundle.compatibility[ProtocolName("scep")]] == ["old-firewalls"]
 
 
 @pytest.mark.parametrize("agent", [None, "", "curl/7.88.1", "Go-http-client/1.1"])
