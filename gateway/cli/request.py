@@ -15,6 +15,7 @@ from gateway.cli.session import Session, open_session
 from gateway.cli.times import moment
 from gateway.cli.trace import trace_lines
 from gateway.errors import NotFound
+from gateway.model.ids import reason_id
 from gateway.model.outcome import State
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def list_requests(
                 row.subject,
                 row.sans,
                 row.identity_label,
-                row.reason_id,
+                _short_id(row),
             )
             for row in page.rows
         ),
@@ -214,10 +215,15 @@ def _find(session: Session, identifier: str) -> RequestRow:
     return row
 
 
+def _short_id(row: RequestRow) -> str | None:
+    """The PG-... that its client was told: of a request that was refused, or that is not decided yet."""
+    return row.reason_id or (reason_id(row.id) if row.closed_at is None else None)
+
+
 def _summary(row: RequestRow) -> dict[str, object]:
     return {
         "id": row.id,
-        "reason_id": row.reason_id,
+        "reason_id": _short_id(row),
         "state": row.state,
         "protocol": row.protocol,
         "endpoint": row.endpoint,

@@ -31,9 +31,20 @@ def new_object_id() -> str:
 
 
 def reason_id(request_id: str) -> str:
-    """Give the short id that a refused client sees and an operator looks up, for example ``PG-7K2M0Q9D``.
+    """Give the short id that a client sees and an operator looks up, for example ``PG-7K2M0Q9D``.
 
     It is 40 of the request id's random bits, so it says nothing that the client must not know.
     """
     bits = int(request_id.replace("-", "")[-10:], 16)
     return "PG-" + "".join(_CROCKFORD[bits >> shift & 31] for shift in range(35, -1, -5))
+
+
+def id_ending(short_id: str) -> str | None:
+    """The last ten hex digits of the request ids that have this ``PG-...`` id; None where it is none."""
+    digits = short_id.removeprefix("PG-")
+    if len(digits) != 8 or digits == short_id or not set(digits) <= set(_CROCKFORD):
+        return None
+    bits = 0
+    for digit in digits:
+        bits = bits << 5 | _CROCKFORD.index(digit)
+    return f"{bits:010x}"

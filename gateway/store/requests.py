@@ -8,9 +8,10 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Connection, Select, and_, bindparam, exists, or_, select, text, update
+from sqlalchemy import Connection, Select, and_, bindparam, exists, func, or_, select, text, update
 
 from gateway.clock import from_epoch_s, to_epoch_s
+from gateway.model.ids import id_ending
 from gateway.model.outcome import State
 from gateway.store.columns import (
     json_object,
@@ -196,9 +197,12 @@ def move(
 
 
 def get(connection: Connection, id_or_reason_id: str) -> RequestRow | None:
-    """By request id, or by the short id that a refused client was shown (the newest, should two be alike)."""
+    """By request id, or by the short id that a client was shown (the newest, should two be alike)."""
     query = _BY_REASON_ID if id_or_reason_id.startswith("PG-") else _BY_ID
     row = query.first(connection, key=id_or_reason_id)
+    if row is None and (ending := id_ending(id_or_reason_id)) is not None:
+        # Only refused requests keep it; one that waits, or has waited, is looked for among all ids.
+        row = _BY_ENDING.first(connection, ending=f"%{ending}")
     return None if row is None else _row(row)
 
 
@@ -287,6 +291,10 @@ _BY_REASON_ID = Statement(
     .order_by(REQUEST.c.pk.desc()),
     ("key",),
 )
+_NEWEST_ENDING = (
+    select(func.max(REQUEST.c.pk)).where(REQUEST.c.id.like(bindparam("ending"))).scalar_subquery()
+)
+_BY_ENDING = Statement(select(*_COLUMNS).where(REQUEST.c.pk == _NEWEST_ENDING), ("ending",))
 _BY_CORRELATION = Statement(
     select(*_COLUMNS).where(REQUEST.c.correlation == bindparam("correlation")), ("correlation",)
 )

@@ -19,6 +19,7 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.datadir import DataDirectory
+from gateway.model.ids import reason_id
 from gateway.model.outcome import State
 from gateway.store import jobs
 from tests.support.pki import Authority
@@ -43,6 +44,20 @@ def test_waiting_request_is_listed_shown_and_approved(on_data: Run, data: DataDi
     (approval,) = on_data("request", "show", row.id, "--json").document["approvals"]
     assert approval["note"] == "by phone"
     assert approval["actor"].startswith("cli:")
+
+
+def test_waiting_request_is_approved_by_the_short_id_that_its_client_was_told(
+    on_data: Run, data: DataDirectory
+) -> None:
+    """EST's 202 and the other protocols' words for "not yet" end with it."""
+    row = record_request(data, State.AWAITING_APPROVAL, approvals_required=1)
+    short_id = reason_id(row.id)
+    assert short_id in on_data("request", "list").out
+    assert on_data("request", "show", short_id, "--json").document["reason_id"] == short_id
+    assert on_data("request", "approve", short_id.lower()).out == f"Approved {row.id}: 1 of 1.\n"
+    issued = record_request(data, State.ISSUED)
+    assert reason_id(issued.id) not in on_data("request", "list").out
+    assert issued.id in on_data("request", "show", reason_id(issued.id)).out
 
 
 def test_unconfirmed_request_tells_until_when_it_may_be_confirmed(on_data: Run, data: DataDirectory) -> None:
@@ -302,4 +317,4 @@ async def test_revocation_is_queued_for_a_worker_to_tell_the_ca(
     on_data("cert", "revoke", record.sha256)
     with database_of(data) as store:
         (job,) = await jobs.claim(store.recorder, ["revoke-at-ca"], "test", SystemClock().now())
-    assert (job.dedup_key, job.args["serial"]) == (record.sha256, record.serial_hex)
+    assert (job.args["sha256"], job.args["serial"]) == (record.sha256, record.serial_hex)

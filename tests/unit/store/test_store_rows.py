@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from gateway.enrolment.states import CLOSED
 from gateway.errors import Conflict
+from gateway.model.ids import reason_id
 from gateway.model.outcome import State
 from gateway.store import jobs, requests
 from gateway.store.requests import Approval
@@ -66,6 +68,25 @@ def test_request_comes_back_as_it_was_written(store: Store) -> None:
     by_reason = row.reason_id
     assert store.reader.read_blocking(lambda connection: requests.get(connection, by_reason)) == row
     assert store.reader.read_blocking(lambda connection: requests.get(connection, "PG-00000000")) is None
+
+
+def test_request_that_keeps_no_short_id_is_found_by_it_all_the_same(store: Store) -> None:
+    """A client that must wait is told the short id too; the newest counts, should two be alike."""
+    unit = Unit()
+    older, newer = (
+        replace(request_row(), id=f"{start}-ac96-7b74-bcce-b302099a8057", reason_id=None, correlation=None)
+        for start in ("01890a5d", "01890a5e")
+    )
+    for row in (older, newer):
+        requests.insert(unit, row)
+    commit(store, unit)
+
+    def found(key: str) -> str | None:
+        row = store.reader.read_blocking(lambda connection: requests.get(connection, key))
+        return None if row is None else row.id
+
+    assert found(reason_id(older.id)) == newer.id
+    assert [found(key) for key in ("PG-", "PG-%", "PG-________", "PG-ILOU0000", "PG-00000000")] == [None] * 5
 
 
 def test_move_changes_state_version_and_named_columns_only(store: Store) -> None:
