@@ -17,6 +17,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 MACHINE_PREFIX = "hmac-sha256:"
+API_TOKEN_PREFIX = "pkigate_"  # noqa: S105  # no secret: what all of them begin with
 MAX_SECRET_BYTES = 1024
 _DUMMY_VERIFIER = MACHINE_PREFIX + "0" * 64
 
@@ -30,6 +31,12 @@ def new_challenge() -> str:
     """Make a challenge password of 128 random bits as 32 hex digits: every ASN.1 string type can hold them,
     and every device's form."""
     return secrets.token_hex(16)
+
+
+def new_api_token() -> str:
+    """Make a bearer token (RFC 6750) of 256 random bits, which programs that look for leaked secrets know by
+    how it begins."""
+    return API_TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
 def machine_verifier(server_key: bytes, secret: str) -> str:

@@ -114,14 +114,13 @@ def revoke(
 ) -> None:
     """Revoke a credential. It counts at once, for ACME accounts that are bound to it too; certificates stay
     valid."""
-    from gateway.store import credentials
-    from gateway.store.unit import AuditEvent, Unit
+    from gateway.credentials import making
+    from gateway.store.unit import Unit
 
     with open_session(config_file, data_dir) as session:
         row = _find(session, credential)
         unit = Unit()
-        credentials.revoke(unit, row.id, datetime.now(UTC))
-        unit.audit(AuditEvent(actor(), "credential.revoke", row.id, details={"name": row.name}))
+        making.revoke(unit, row, actor(), datetime.now(UTC))
         try:
             session.store.recorder.commit_blocking(unit)
         except Conflict as exc:

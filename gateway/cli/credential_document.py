@@ -21,6 +21,7 @@ def credential_document(row: CredentialRow) -> dict[str, object]:
         "names": row.names,
         "profiles": row.profiles,
         "prevalidated": row.prevalidated,
+        "permissions": row.permissions,
         "created_at": row.created_at,
         "expires_at": row.expires_at,
         "uses_left": row.uses_left,
@@ -32,8 +33,6 @@ def credential_document(row: CredentialRow) -> dict[str, object]:
 
 def credential_state(row: CredentialRow) -> str:
     """``active``, or why it is good no longer."""
-    if row.revoked_at is not None:
-        return "revoked"
-    if row.expires_at is not None and row.expires_at <= datetime.now(UTC):
-        return "expired"
-    return "used up" if row.uses_left == 0 else "active"
+    from gateway.credentials.making import state_of
+
+    return state_of(row, datetime.now(UTC))

@@ -2,95 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 import typer
 
-from gateway.cli.credential_arguments import (
-    challenge_name,
-    checked_reference,
-    checked_user,
-    key_identifier,
-)
-from gateway.model.evidence import ACME_EAB, BASIC, CMP_SECRET, SCEP_CHALLENGE, CredentialKind
-
-CHALLENGE_LIFE = timedelta(hours=1)  # of a one-time challenge, unless --expires says otherwise
+from gateway.credentials.draft import PROTOCOLS
+from gateway.model.evidence import ACME_EAB, API_TOKEN, BASIC, CMP_SECRET, SCEP_CHALLENGE, CredentialKind
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """``options`` are those of ``add`` that not every kind has; ``checked_name`` reads ``name_option``.
+    """``options`` are those of ``add`` that not every kind has; ``name_option`` gives its name.
 
-    ``protocol`` None: the one on the command line. ``name_word`` and ``secret_word`` are for people.
+    ``name_word`` and ``secret_word`` are for people.
     """
 
     kind: CredentialKind
-    protocol: str | None
     options: frozenset[str]
     name_option: str
-    checked_name: Callable[[str | None], str]
     name_word: str
     secret_word: str
 
 
 _USER = Kind(
-    BASIC,
-    None,
-    frozenset({"--user", "--password-stdin"}),
-    "--user",
-    checked_user,
-    "user",
-    "secret",
+    BASIC, frozenset({"--user", "--password-stdin", "--names", "--uses"}), "--user", "user", "secret"
 )
 KINDS: Mapping[str, Kind] = {
     ACME_EAB: Kind(
         ACME_EAB,
-        "acme",
-        frozenset({"--name", "--profiles", "--prevalidated"}),
+        frozenset({"--name", "--profiles", "--prevalidated", "--names", "--uses"}),
         "--name",
-        key_identifier,
         "key identifier",
         "HMAC key",
     ),
     SCEP_CHALLENGE: Kind(
         SCEP_CHALLENGE,
-        "scep",
-        frozenset({"--name", "--profiles", "--static", "--secret-stdin"}),
+        frozenset({"--name", "--profiles", "--static", "--secret-stdin", "--names", "--uses"}),
         "--name",
-        challenge_name,
         "name",
         "challenge",
     ),
     CMP_SECRET: Kind(
         CMP_SECRET,
-        "cmp",
-        frozenset({"--ref", "--profiles", "--secret-stdin"}),
+        frozenset({"--ref", "--profiles", "--secret-stdin", "--names", "--uses"}),
         "--ref",
-        checked_reference,
         "reference",
         "secret",
     ),
+    API_TOKEN: Kind(API_TOKEN, frozenset({"--name", "--allow"}), "--name", "name", "token"),
 }
 STORED_KINDS = (BASIC, *(kind.kind for kind in KINDS.values()))
-_INSTEAD = {kind.protocol: name for name, kind in KINDS.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A credential before it has its secret. ``uses`` None: as often as wanted."""
-
-    kind: Kind
-    protocol: str
-    name: str
-    endpoints: tuple[str, ...] | None
-    names: tuple[str, ...] | None
-    profiles: tuple[str, ...] | None
-    prevalidated: tuple[str, ...] | None
-    created_at: datetime
-    expires_at: datetime | None
-    uses: int | None
+_INSTEAD = {PROTOCOLS[name]: name for name in KINDS}
 
 
 def kind_of(argument: str) -> Kind:
@@ -121,13 +84,6 @@ def refuse_foreign_options(kind: Kind, given: Mapping[str, object]) -> None:
         owners = [name for name, one in KINDS.items() if option in one.options]
         text = f"is for {' or '.join(owners)} only" if kind is _USER else f"is not for {kind.kind}"
         raise typer.BadParameter(text, param_hint=option)
-
-
-def counted_uses(kind: Kind, uses: int | None, *, static: bool) -> int | None:
-    """A challenge is a one-time one unless it is said to be static. Raises BadParameter."""
-    if static and uses is not None:
-        raise typer.BadParameter("a static challenge has no count of uses", param_hint="--uses")
-    return 1 if kind.kind == SCEP_CHALLENGE and uses is None and not static else uses
 
 
 def check_given_secret(kind: Kind, *, static: bool) -> None:

@@ -9,40 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.credential_arguments import (
-    checked_bound,
-    checked_endpoints,
-    checked_profiles,
-    read_password,
-    read_secret,
-)
 from gateway.cli.credential_document import credential_document
-from gateway.cli.credential_kinds import (
-    CHALLENGE_LIFE,
-    KINDS,
-    Draft,
-    check_given_secret,
-    counted_uses,
-    kind_of,
-    refuse_foreign_options,
-)
-from gateway.cli.new_credential_store import record, unknown_endpoints
-from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption
+from gateway.cli.credential_kinds import KINDS, check_given_secret, kind_of, refuse_foreign_options
+from gateway.cli.given_secrets import read_password, read_secret
+from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption, actor
 from gateway.cli.output import note, print_fields, print_json
-from gateway.cli.session import open_session
+from gateway.cli.session import Session, open_session
 from gateway.cli.times import future
-from gateway.model.evidence import ACME_EAB, CMP_SECRET, SCEP_CHALLENGE
+from gateway.credentials.bounds import UnfitValue
+from gateway.credentials.draft import PROTOCOLS, Draft, Wishes, drafted
+from gateway.errors import Conflict
+from gateway.model.evidence import ACME_EAB, API_TOKEN, CMP_SECRET, SCEP_CHALLENGE
 
 if TYPE_CHECKING:
+    from gateway.credentials.making import NewCredential
     from gateway.store.credentials import CredentialRow
+
+# By the path of an UnfitValue; every other has the name of its path.
+_OPTIONS = {"endpoints": "--endpoint", "permissions": "--allow"}
 
 
 ProtocolArgument = Annotated[
     str,
     typer.Argument(
-        metavar="PROTOCOL|acme-eab|scep-challenge|cmp-secret",
+        metavar="PROTOCOL|acme-eab|scep-challenge|cmp-secret|api-token",
         help="The front end that a user name and secret is for; or acme-eab for an external account of ACME, "
-        "scep-challenge for a challenge password, cmp-secret for a reference with a shared secret.",
+        "scep-challenge for a challenge password, cmp-secret for a reference with a shared secret, "
+        "api-token for a token of the REST API.",
     ),
 ]
 UserOption = Annotated[
@@ -54,7 +47,8 @@ NameOption = Annotated[
     typer.Option(
         "--name",
         metavar="NAME",
-        help="acme-eab: its key identifier; scep-challenge: what it is called here. Default: a random one.",
+        help="acme-eab: its key identifier; scep-challenge: what it is called here. Default: a random one. "
+        "api-token: what it is called; needed.",
     ),
 ]
 ReferenceOption = Annotated[
@@ -63,7 +57,12 @@ ReferenceOption = Annotated[
 ]
 EndpointOption = Annotated[
     list[str] | None,
-    typer.Option("--endpoint", metavar="E", help="Only there; may be repeated. Default: all."),
+    typer.Option(
+        "--endpoint",
+        metavar="E",
+        help="Only there; may be repeated. Default: all. api-token: it makes, shows and revokes credentials "
+        "for these only.",
+    ),
 ]
 NamesOption = Annotated[
     list[str] | None,
@@ -88,6 +87,15 @@ PrevalidatedOption = Annotated[
         "--prevalidated",
         metavar="SUFFIX",
         help="acme-eab: names under these suffixes, and named IP addresses or networks, need no challenge.",
+    ),
+]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow",
+        metavar="PERMISSION",
+        help="api-token: what it may do: credential.add, credential.read, credential.revoke; with commas or "
+        "repeated.",
     ),
 ]
 ExpiresOption = Annotated[
@@ -134,6 +142,7 @@ def add(
     names: NamesOption = None,
     profiles: ProfilesOption = None,
     prevalidated: PrevalidatedOption = None,
+    allow: AllowOption = None,
     expires: ExpiresOption = None,
     uses: UsesOption = None,
     static: StaticOption = False,
@@ -147,36 +156,61 @@ def add(
     kind = kind_of(protocol)
     named = {"--user": user, "--name": name, "--ref": ref}
     particular = {"--profiles": profiles, "--prevalidated": prevalidated, "--static": static}
+    bounds = {"--names": names, "--uses": uses, "--allow": allow}
     given_by_people = {"--password-stdin": password_stdin, "--secret-stdin": secret_stdin}
-    refuse_foreign_options(kind, {**named, **particular, **given_by_people})
+    refuse_foreign_options(kind, {**named, **particular, **bounds, **given_by_people})
     if secret_stdin:
         check_given_secret(kind, static=static)
     now = datetime.now(UTC).replace(microsecond=0)
-    counted = counted_uses(kind, uses, static=static)
-    expires_at = None if expires is None else future(expires, now, "--expires")
-    if expires is None and kind.kind == SCEP_CHALLENGE and not static:
-        expires_at = now + CHALLENGE_LIFE
-    draft = Draft(
-        kind=kind,
-        protocol=kind.protocol or protocol,
-        name=kind.checked_name(named[kind.name_option]),
-        endpoints=checked_endpoints(endpoint),
-        names=checked_bound(names, "--names"),
-        profiles=checked_profiles(profiles),
-        prevalidated=checked_bound(prevalidated, "--prevalidated"),
-        created_at=now,
-        expires_at=expires_at,
-        uses=counted,
+    wishes = Wishes(
+        kind=kind.kind,
+        protocol=PROTOCOLS.get(kind.kind, protocol),
+        name=named[kind.name_option],
+        endpoints=endpoint or None,
+        names=_parts(names),
+        profiles=_parts(profiles),
+        prevalidated=_parts(prevalidated),
+        permissions=_parts(allow),
+        expires_at=None if expires is None else future(expires, now, "--expires"),
+        uses=uses,
+        static=static,
     )
+    try:
+        draft = drafted(wishes, now)
+    except UnfitValue as exc:
+        option = _OPTIONS.get(exc.path, f"--{exc.path}")
+        raise typer.BadParameter(str(exc), param_hint=option) from exc
     given = read_password() if password_stdin else None
     if secret_stdin:
         given = read_secret(kind.secret_word)
     with open_session(config_file, data_dir) as session:
-        unknown = unknown_endpoints(session, draft)
-        row, secret = record(session, draft, given)
-    for warning in unknown:
+        made, warnings = _record(session, draft, given)
+    for warning in warnings:
         note(f"warning: {warning}")
-    _print_new(row, secret, as_json=as_json)
+    _print_new(made.row, made.secret, as_json=as_json)
+
+
+def _parts(entries: list[str] | None) -> list[str] | None:
+    """What stands between the commas, of an option that may be repeated too."""
+    return [part.strip() for part in ",".join(entries).split(",")] if entries else None
+
+
+def _record(session: Session, draft: Draft, given: str | None) -> tuple[NewCredential, list[str]]:
+    """The credential once it is recorded, and what people should know of it. Raises Conflict."""
+    from gateway.credentials import making
+    from gateway.store.unit import Unit
+
+    made = making.new_credential(session.data.server_key(), draft, source="cli", given=given)
+    warnings = session.read(lambda connection: making.endpoint_warnings(connection, made.row))
+    if given is not None:
+        session.read(lambda connection: making.check_unused(connection, made.row))
+    unit = Unit()
+    making.add(unit, made.row, actor())
+    try:
+        session.store.recorder.commit_blocking(unit)
+    except Conflict as exc:
+        raise making.name_is_taken(draft.name) from exc
+    return made, warnings
 
 
 def _print_new(row: CredentialRow, secret: str | None, *, as_json: bool) -> None:
@@ -191,8 +225,9 @@ def _print_new(row: CredentialRow, secret: str | None, *, as_json: bool) -> None
             (kind.name_word if kind else "user", row.name),
             (kind.secret_word if kind else "secret", secret),
             ("endpoints", row.endpoints or "all"),
-            ("names", row.names or "any that policy allows"),
+            ("names", None if row.kind == API_TOKEN else row.names or "any that policy allows"),
             ("profiles", row.profiles),
+            ("allowed", row.permissions),
             ("prevalidated", row.prevalidated),
             ("uses", row.uses_left),
             ("expires", row.expires_at or "never"),
@@ -210,6 +245,8 @@ def _shown_once(row: CredentialRow, secret: str | None) -> dict[str, object]:
     generated: dict[str, object] = {} if secret is None else {"secret": secret}
     if row.kind == SCEP_CHALLENGE:
         return {} if secret is None else {"challenge": secret}
+    if row.kind == API_TOKEN:
+        return {"token": secret}
     return {"ref": row.name, **generated} if row.kind == CMP_SECRET else generated
 
 

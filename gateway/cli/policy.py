@@ -39,7 +39,8 @@ def validate(
 ) -> None:
     """Load and compile policies; every mistake is shown with file:line:column.
 
-    A policy that others hide, so that no request can ever select it, is a warning.
+    A policy that others hide, so that no request can ever select it, is a warning, and so is one that issues
+    by another CA than its endpoint hands out.
     """
     if path is None:
         configuration = load_config(config_file, data_dir)
@@ -98,6 +99,7 @@ def load_policies(path: Path, *, lab: bool) -> Bundle:
 
 def policy_warnings(bundle: Bundle) -> list[str]:
     """What is allowed but hardly meant."""
+    from gateway.policy.handed_out import foreign_issuers
     from gateway.policy.reach import hidden_policies
 
-    return [str(hidden) for hidden in hidden_policies(bundle)]
+    return [str(warning) for warning in (*hidden_policies(bundle), *foreign_issuers(bundle))]
