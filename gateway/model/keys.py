@@ -24,7 +24,7 @@ class PublicKey:
     """A subject public key: ``spki_der`` is the whole SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7)."""
 
     spki_der: bytes
-    spki_sha256: str  # lower-case hex
+    spki_sha256: str  # lower-case hex, of the usual form: a compressed EC point is no other key
     type: KeyType
     size_bits: int  # modulus for RSA, field for EC, 0 where it says nothing
     curve: str | None = None  # "P-256", "P-384", "P-521" or an OID

@@ -13,6 +13,7 @@ from gateway.model.enrolment import Extension
 from gateway.model.names import DistinguishedName, GeneralName
 from gateway.pki import der, oids
 from gateway.pki.extensions import read_extensions
+from gateway.pki.keys import spki_sha256
 from gateway.pki.names import decode_general_names, decode_name
 from gateway.pki.oids import read_oid
 
@@ -38,7 +39,8 @@ class ParsedCertificate:
     """A well-formed certificate. Hashes are lower-case hex; times are aware UTC.
 
     ``key_usage`` holds RFC 5280 bit names, ``extended_key_usage`` OIDs; both are empty where the extension is
-    absent, which ``extension_oids`` tells apart. ``authority_key_identifier`` is the keyIdentifier field.
+    absent, which ``extension_oids`` tells apart. ``authority_key_identifier`` is the keyIdentifier field;
+    ``spki_sha256`` is the same for every form that the key can have.
     """
 
     certificate_der: bytes = field(repr=False)
@@ -86,7 +88,7 @@ def parse_certificate(certificate_der: bytes) -> ParsedCertificate:
         subject_der=subject_der,
         issuer_der=issuer_der,
         spki_der=spki_der,
-        spki_sha256=hashlib.sha256(spki_der).hexdigest(),
+        spki_sha256=spki_sha256(spki_der),
         not_before=not_before,
         not_after=not_after,
         sans=_optional(by_oid, oids.SUBJECT_ALT_NAME, decode_general_names, ()),

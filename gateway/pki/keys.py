@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import (
     MLDSA87PublicKey,
 )
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from gateway.errors import MalformedMessage
 from gateway.model.keys import KeyType, PublicKey
@@ -106,9 +106,7 @@ def read_key(spki_der: bytes) -> tuple[PublicKey, LoadedKey | None]:
             )
     else:
         key_type = KeyType.OTHER
-    described = PublicKey(
-        spki_der, hashlib.sha256(spki_der).hexdigest(), key_type, size_bits, curve, exponent, oid
-    )
+    described = PublicKey(spki_der, spki_sha256(spki_der), key_type, size_bits, curve, exponent, oid)
     return described, None if key_type is KeyType.OTHER else _load(spki_der, described)
 
 
@@ -201,6 +199,26 @@ def _load(spki_der: bytes, described: PublicKey) -> LoadedKey:
     if not isinstance(loaded, LoadedKey):
         raise _bad_key(f"keys of the kind {described} are not supported", ReasonCode.KEY_TYPE)
     return loaded
+
+
+def spki_sha256(spki_der: bytes) -> str:
+    """What a key is known by: SHA-256 of its SubjectPublicKeyInfo in the usual form, in lower-case hex.
+
+    An RSA key may come without its NULL and an EC point compressed: that makes no other key of it, of which
+    nobody knows that it is compromised. What is no key counts as it is.
+    """
+    return hashlib.sha256(_usual_form(spki_der)).hexdigest()
+
+
+def _usual_form(spki_der: bytes) -> bytes:
+    try:
+        oid, parameters, key_octets = _read_spki(spki_der)
+        if (oid == RSA_ENCRYPTION and not parameters) or (oid == EC_PUBLIC_KEY and key_octets[:1] != b"\x04"):
+            usual = load_der_public_key(spki_der)
+            return usual.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (MalformedMessage, UnsupportedAlgorithm, ValueError):
+        pass
+    return spki_der
 
 
 def subject_key_identifier(spki_der: bytes) -> bytes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.support import cmp_bodies, pki
+from tests.support import cmp_bodies, pki, raw_csr
 from tests.support.cmp_bodies import revocation, revocations, template
 from tests.support.cmp_client import Reply
-from tests.support.cmp_lab import CmpLab
-from tests.support.cmp_wire import Signed, Unprotected, octets
+from tests.support.cmp_lab import IMPLICIT, CmpLab
+from tests.support.cmp_wire import Signed, Unprotected, bits, octets
 from tests.support.pki import oid, tlv
 
 
@@ -41,6 +43,26 @@ def test_device_revokes_its_certificate(lab: CmpLab, reason: int | None, expecte
     assert (reply.body_name, reply.outcome) == ("rp", "accepted")
     reply.signer()
     assert lab.status_of(device.certificate) == ("revoked", expected)
+
+
+def _compressed(private_key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The public key with its point compressed (RFC 5480 section 2.2)."""
+    point = private_key.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    algorithm = tlv(0x30, oid("1.2.840.10045.2.1"), oid("1.2.840.10045.3.1.7"))
+    return tlv(0x30, algorithm, bits(point))
+
+
+def test_compromised_key_is_not_certified_again_in_another_form(lab: CmpLab) -> None:
+    """cmp.md C77, RFC 5480 section 2.2: a compressed point is no other key."""
+    device = lab.device()
+    assert _ask(lab, device, revocation(_named(device.certificate), reason=1)).outcome == "accepted"
+    for form in (pki.spki_der(device.private_key), _compressed(device.private_key)):
+        csr_der = raw_csr.build(
+            device.private_key, subject_der=pki.name("again.test").public_bytes(), spki=form
+        )
+        reply = lab.client().send("p10cr", csr_der, generalInfo=IMPLICIT)
+        assert reply.outcome == "badCertTemplate"
+        assert "compromised" in reply.status.text
 
 
 @pytest.mark.parametrize("reason", [2, 6, 10], ids=["ca-compromise", "hold", "aa-compromise"])

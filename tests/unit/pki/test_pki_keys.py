@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from gateway.errors import MalformedMessage
 from gateway.model.keys import KeyType
 from gateway.model.reasons import ReasonCode
-from gateway.pki.keys import load, public_key, subject_key_identifier
+from gateway.pki.keys import CURVE_OIDS, load, public_key, spki_sha256, subject_key_identifier
 from tests.support import pki
 
 P256 = pki.oid("1.2.840.10045.3.1.7")
@@ -76,6 +76,29 @@ def test_every_supported_key_is_described_and_loaded(
 def test_compressed_point_is_a_key() -> None:
     point = pki.shared_key("P-256").public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
     assert public_key(ec_spki(point)).curve == "P-256"
+
+
+@pytest.mark.parametrize("kind", ["P-256", "P-384", "P-521"])
+def test_compressed_point_is_the_same_key(kind: str) -> None:
+    spki_der = pki.spki_der(pki.shared_key(kind))
+    point = pki.shared_key(kind).public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    curve = public_key(spki_der).curve
+    compressed = ec_spki(point, pki.oid(CURVE_OIDS[curve or ""]))
+    assert public_key(compressed).spki_sha256 == hashlib.sha256(spki_der).hexdigest()
+    assert public_key(compressed).spki_der == compressed
+
+
+def test_rsa_key_without_its_null_is_the_same_key() -> None:
+    spki_der = pki.spki_der(pki.shared_key("RSA-2048"))
+    numbers = pki.shared_key("RSA-2048").public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    bare = spki(pki.tlv(0x30, pki.oid("1.2.840.113549.1.1.1")), numbers)
+    assert public_key(bare).spki_sha256 == hashlib.sha256(spki_der).hexdigest()
+
+
+def test_key_that_is_none_has_the_hash_of_its_octets() -> None:
+    """A certificate is read whatever its key is."""
+    for octets in (b"", b"\x30\x00", ec_spki(b"\x02" + b"\xff" * 32), ec_spki(b"", b"")):
+        assert spki_sha256(octets) == hashlib.sha256(octets).hexdigest()
 
 
 def test_key_on_a_curve_without_name_is_described_by_its_oid() -> None:
