@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import gateway as gateways
 from tests.support.est_client import EstClient
 from tests.support.gateway import Gateway
 
 DATABASES = ("sqlite", "postgresql")
+
+# How long an example takes says nothing about the code on a machine that has other work too.
+settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no-clock")
 
 
 @pytest.fixture(scope="module")

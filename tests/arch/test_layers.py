@@ -17,7 +17,7 @@ def _lint(directory: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=200,
         env={"PYTHONPATH": str(directory), "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
     )
 

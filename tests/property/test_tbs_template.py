@@ -55,6 +55,8 @@ USAGES = {
 UTF8_ATTRIBUTES = [ATTRIBUTE_OIDS[name] for name in ("CN", "O", "OU", "L", "ST", "title", "UID")]
 OPENSSL_3_0_KINDS = tuple(kind for kind in GENERATORS if not kind.startswith("ml-dsa"))
 CLOCK = embedded_ca.FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+# All examples are issued by one CA.
+_ONE_HOUSE = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
 
 
 @cache
@@ -247,7 +249,7 @@ async def issued(backend: EmbeddedBackend, plan: CertificatePlan, profile: str) 
 
 
 @pytest.mark.parametrize("profile", ["issuing", "rsa", "p384"])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=_ONE_HOUSE)
 @given(plan=plans())
 async def test_template_writes_the_same_bytes_as_another_builder(
     plan: CertificatePlan, profile: str, backend: EmbeddedBackend, directory: Path
@@ -266,7 +268,7 @@ def private_key(directory: Path, name: str) -> PrivateKey:
     return private_key_for_tls(directory / "ca" / "embedded" / f"{name}.key.pem", embedded_ca.PASSPHRASE)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=_ONE_HOUSE)
 @given(plan=plans(OPENSSL_3_0_KINDS).filter(lambda plan: not any(own.critical for own in plan.extensions)))
 async def test_openssl_verifies_certificates_from_the_template(
     plan: CertificatePlan, backend: EmbeddedBackend, directory: Path, tmp_path: Path

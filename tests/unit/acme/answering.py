@@ -66,7 +66,7 @@ async def challenge_of(client: Client, url: str, type_: str) -> dict[str, Any]:
     return next(one for one in found if one["type"] == type_)
 
 
-async def settled(house: House, client: Client, url: str, timeout_s: float = 10) -> AuthorizationRow:
+async def settled(house: House, client: Client, url: str, timeout_s: float = 60) -> AuthorizationRow:
     """The authorization's row, once there is a result."""
     async with asyncio.timeout(timeout_s):
         while (row := await row_of(house, client, url)).status in (PENDING, PROCESSING):

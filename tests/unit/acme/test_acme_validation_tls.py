@@ -177,7 +177,7 @@ def old_server(directory: Path, certificate: tuple[bytes, bytes]) -> Iterator[in
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[1]
-        thread.join(5)
+        thread.join(60)
 
 
 async def test_server_with_old_tls_only_is_a_tls_error(looking: House, tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_server_that_closes_is_a_connection_error(looking: House) -> None:
         closing = threading.Thread(target=lambda: listener.accept()[0].close(), daemon=True)
         closing.start()
         type_, _ = error_of(await outcome(looking, client, url, challenge))
-        closing.join(5)
+        closing.join(60)
     assert type_ == "connection"
 
 
@@ -213,6 +213,6 @@ async def test_server_that_speaks_http_is_a_tls_error(looking: House) -> None:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         type_, detail = error_of(await outcome(looking, client, url, challenge))
-        thread.join(5)
+        thread.join(60)
     assert type_ == "tls"
     assert "secret" not in detail

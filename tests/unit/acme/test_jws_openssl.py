@@ -34,7 +34,7 @@ def _signed_by_openssl(directory: Path, algorithm: str, *command: str) -> bytes:
     message = acme_signing.flattened(header, b"{}", b"")
     (directory / "key.pem").write_bytes(pki.key_pem(key))
     (directory / "input").write_bytes(f"{message['protected']}.{message['payload']}".encode())
-    done = subprocess.run(("openssl", *command), cwd=directory, capture_output=True, check=True, timeout=20)
+    done = subprocess.run(("openssl", *command), cwd=directory, capture_output=True, check=True, timeout=120)
     signature = done.stdout
     if algorithm in _COORDINATE_OCTETS:
         numbers, octets = decode_dss_signature(signature), _COORDINATE_OCTETS[algorithm]

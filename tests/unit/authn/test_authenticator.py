@@ -46,7 +46,7 @@ class Door:
             self.runs += 1
             self.at_once += 1
             self.most = max(self.most, self.at_once)
-        self.gate.wait(10)
+        self.gate.wait(60)
         try:
             return self._verify(verifier, password)
         finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ca_backend.api import CaBackend
+from tests.support.ports import spare_port
 from tests.unit.ca_backend import embedded_ca
 
 
@@ -20,7 +21,10 @@ class SampleCa:
     def __init__(self, state: Path, *switches: str) -> None:
         self.state = state
         self.address = ""
-        self._arguments = [sys.executable, "-m", "pkigate_sample.ca_server", "--state", str(state), *switches]
+        # A port that stays its own while it is down, so that it can come back.
+        listens = [] if "--socket" in switches else ["--port", str(spare_port())]
+        server = [sys.executable, "-m", "pkigate_sample.ca_server", "--state", str(state)]
+        self._arguments = [*server, *listens, *switches]
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:

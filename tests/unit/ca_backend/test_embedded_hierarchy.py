@@ -172,7 +172,7 @@ def test_processes_that_begin_at_once_make_one_hierarchy(tmp_path: Path) -> None
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(120)
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
     assert [path.name for path in (tmp_path / "ca").iterdir()] == ["embedded"]
     embedded_ca.opened(tmp_path)

@@ -92,7 +92,7 @@ def _quick_start(house: House, **access: object) -> tuple[QuickStart, Path]:
 
 def _run(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", command], cwd=directory, capture_output=True, text=True, timeout=50, check=False
+        ["bash", "-c", command], cwd=directory, capture_output=True, text=True, timeout=120, check=False
     )
 
 

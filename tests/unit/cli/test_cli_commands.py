@@ -28,7 +28,7 @@ def process(*arguments: object, **environment: str) -> subprocess.CompletedProce
         check=False,
         env={name: value for name, value in os.environ.items() if not name.startswith("PKIGATE_")}
         | environment,
-        timeout=50,
+        timeout=120,
     )
 
 

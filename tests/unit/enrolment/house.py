@@ -221,7 +221,7 @@ class House:
 
     async def reaches(self, request_id: str | None, state: State, *, seconds: float = 0) -> RequestRow:
         """Wait until a request is in this state; the clock goes on by ``seconds`` at each look."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (row := await self.row(request_id)).state is not state:
                 self.clock.advance(seconds=seconds)
                 self.runner.wake()

@@ -136,7 +136,7 @@ async def _live(world: World, house: TransactionHouse, device: Device, transacti
 async def _live_on(world: World, house: TransactionHouse, device: Device, transaction: str) -> None:
     """In the next process the device goes on, until its transaction has come to its end."""
     message = house.message(device, transaction=transaction, endpoint=world.endpoint)
-    async with asyncio.timeout(20), house.at_work():
+    async with asyncio.timeout(60), house.at_work():
         while True:
             outcome = await house.submit(message)
             if isinstance(outcome, Pending):

@@ -269,7 +269,7 @@ async def exchange(
         writer.write(wire)
         if eof:
             writer.write_eof()
-        return await asyncio.wait_for(reader.read(), 15)
+        return await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.close()
         with contextlib.suppress(OSError):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
 import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -26,6 +27,8 @@ from gateway.http.log import configure_logging
 from gateway.http.message import HttpRequest, HttpResponse, PathRoute
 from gateway.http.supervisor import SILENCE_S, Supervisor
 
+log = structlog.get_logger("tests.served")
+
 
 async def answer_pid(request: HttpRequest) -> HttpResponse:
     body = await request.body(65536)
@@ -33,6 +36,7 @@ async def answer_pid(request: HttpRequest) -> HttpResponse:
 
 
 async def answer_slowly(_request: HttpRequest) -> HttpResponse:
+    log.warning("slow.begun")
     await asyncio.sleep(0.3)
     return HttpResponse(200, b"slow", "text/plain")
 

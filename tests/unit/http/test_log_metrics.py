@@ -24,7 +24,7 @@ async def test_lines_wait_for_the_timer_and_urgent_ones_do_not() -> None:
     writer.line("calm")
     assert out.getvalue() == b""
     writer.line("urgent", urgent=True)
-    for _ in range(100):
+    for _ in range(10_000):
         if out.getvalue():
             break
         await asyncio.sleep(0.005)
@@ -42,7 +42,7 @@ async def test_reader_who_stopped_reading_never_blocks_the_loop_and_lines_are_dr
         line = "x" * 100_000
         for _ in range(3 * BACKLOG_BYTES // len(line)):
             writer.line(line, urgent=True)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30  # it would be for ever
         assert writer._dropped > 0
         drained = asyncio.create_task(asyncio.to_thread(_drain, read_fd))
         await asyncio.to_thread(writer.stop, 10)

@@ -96,7 +96,7 @@ def openssl(port: int, *options: str, stdin: bytes = b"") -> str:
         ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-msg", *options],
         input=stdin,
         capture_output=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     return (done.stdout + done.stderr).decode("latin-1")
@@ -161,7 +161,7 @@ async def test_slow_handshake_is_closed_in_time(pki: Pki) -> None:
             began = time.monotonic()
             with contextlib.suppress(ConnectionResetError):
                 assert await exchange(up.port, start) == b""
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 9  # 10 s are the default
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -303,7 +303,7 @@ async def test_curl_is_answered_with_and_without_a_certificate(pki: Pki) -> None
         return subprocess.run(
             ["curl", "-sS", "--noproxy", "*", "--cacert", str(pki.root_pem), *options, url],
             capture_output=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
 
@@ -321,7 +321,7 @@ async def test_curl_is_answered_with_and_without_a_certificate(pki: Pki) -> None
 async def test_plain_http_on_a_tls_port_is_told_in_plain_text_that_it_speaks_https(pki: Pki) -> None:
     def curl(port: int) -> str:
         url = f"http://127.0.0.1:{port}/echo"
-        done = subprocess.run(["curl", "-sS", "-i", "--noproxy", "*", url], capture_output=True, timeout=20)
+        done = subprocess.run(["curl", "-sS", "-i", "--noproxy", "*", url], capture_output=True, timeout=60)
         return (done.stdout + done.stderr).decode()
 
     async with running(pki) as up:
@@ -340,7 +340,7 @@ async def test_plain_http_with_a_large_body_still_gets_its_answer_and_is_closed_
         reader, writer = await asyncio.open_connection("127.0.0.1", up.port)
         began = time.monotonic()
         writer.write(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n" + bytes(3_000_000))
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 60)
         with contextlib.suppress(OSError):
             while time.monotonic() - began < 10:  # the sender never ends by himself
                 writer.write(b"x")

@@ -152,7 +152,7 @@ async def test_header_over_the_cap_is_431(pieces: int) -> None:
         for start in range(0, len(wire), size):
             writer.write(wire[start : start + size])
             await asyncio.sleep(0)
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         await writer.wait_closed()
     assert status(answer) == 431
@@ -179,7 +179,7 @@ async def test_chunked_body_over_the_cap_is_413_while_it_still_comes() -> None:
         writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n")
         for _ in range(100):
             writer.write(chunk)
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
     assert status(answer) == 413
@@ -200,7 +200,7 @@ async def test_expect_continue_is_answered_only_when_the_body_is_read() -> None:
         writer.write(b"abc")
         assert b" 200 " in await reader.readuntil(b"abc")
         writer.write(POST + b"Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n")
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         await writer.wait_closed()
     assert status(answer) == 413
@@ -215,7 +215,7 @@ async def test_connection_is_kept_after_an_answer_that_did_not_want_the_body() -
         writer.write(b"abc")
         assert b" 401 " in await reader.readuntil(b"\r\n\r\nno")
         writer.write(GET + CLOSE)
-        assert status(await asyncio.wait_for(reader.read(), 5)) == 200
+        assert status(await asyncio.wait_for(reader.read(), 60)) == 200
         writer.close()
         await writer.wait_closed()
 
@@ -240,6 +240,7 @@ async def test_client_that_leaves_in_mid_body_leaves_one_record_and_no_traceback
     assert [(record["status"], record["code"]) for record in records] == [(499, "client-gone")]
 
 
+# Each is 10 s or more by default.
 FAST = HttpLimits(head_s=0.4, body_s=0.8, body_gap_s=0.4, keep_alive_s=0.5, linger_s=0.3)
 
 
@@ -258,7 +259,7 @@ async def test_silent_client_is_closed_in_time(start: bytes, expected: int | Non
         answer = await exchange(up.port, start)
         took_s = time.monotonic() - began
     assert (status(answer) if answer else None) == expected
-    assert took_s < 2.5
+    assert took_s < 9
 
 
 async def test_dripping_header_and_body_are_closed_in_time() -> None:
@@ -268,11 +269,11 @@ async def test_dripping_header_and_body_are_closed_in_time() -> None:
             writer.write(start)
             reading = asyncio.create_task(reader.read())
             began = time.monotonic()
-            while not reading.done() and time.monotonic() - began < 5:
+            while not reading.done() and time.monotonic() - began < 60:
                 writer.write(b"a")
                 await asyncio.sleep(0.05)
             assert status(await reading) == 408
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < 9
             writer.close()
             await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
@@ -282,7 +283,7 @@ async def test_idle_connection_is_closed_after_the_keep_alive_time() -> None:
         began = time.monotonic()
         answer = await exchange(up.port, GET + b"\r\n")
     assert answer.endswith(b"/echo")
-    assert 0.4 < time.monotonic() - began < 2.5
+    assert 0.4 < time.monotonic() - began < 60  # 75 s are the default
 
 
 async def test_reader_who_takes_nothing_is_given_up() -> None:
@@ -332,10 +333,10 @@ async def test_drain_answers_the_next_request_of_a_kept_connection_and_closes_it
         up.stop.set()
         await asyncio.sleep(0.3)
         writer.write(GET + b"\r\n")
-        answer = await asyncio.wait_for(reader.read(), 5)
+        answer = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         await writer.wait_closed()
-        await asyncio.wait_for(up.task, 5)
+        await asyncio.wait_for(up.task, 60)
     assert status(answer) == 200
     assert b"Connection: close" in answer
 
@@ -349,7 +350,7 @@ async def test_drain_waits_for_the_request_under_way() -> None:
         assert not up.task.done()
         up.gate.set()
         assert (await asking).endswith(b"through")
-        await asyncio.wait_for(up.task, 3)
+        await asyncio.wait_for(up.task, 60)
 
 
 async def test_drain_that_takes_too_long_is_cut() -> None:
@@ -357,7 +358,7 @@ async def test_drain_that_takes_too_long_is_cut() -> None:
         asking = asyncio.create_task(exchange(up.port, b"GET /gated HTTP/1.1\r\nHost: a\r\n\r\n"))
         await asyncio.sleep(0.1)
         up.stop.set()
-        await asyncio.wait_for(up.task, 3)
+        await asyncio.wait_for(up.task, 60)
         await asyncio.gather(asking, return_exceptions=True)
 
 

@@ -75,7 +75,7 @@ def _accept(server: socket.socket, listener: Listener) -> None:
 
 def _serve(connection: socket.socket, listener: Listener, number: int) -> None:
     with connection, contextlib.suppress(OSError):
-        connection.settimeout(5)
+        connection.settimeout(60)
         request = b""
         while b"\r\n\r\n" not in request:
             part = connection.recv(4096)

@@ -106,7 +106,7 @@ async def test_listener_is_reached_where_it_is_allowed(server: DnsServer) -> Non
     with listening() as listener:
         network = network_to(listener, server, allow_loopback=True)
         for host in ("127.0.0.1", "127.0.0.2", "[::1]"):
-            fetched = await network.fetch(f"http://{host}/", allowed=(), timeout_s=3)
+            fetched = await network.fetch(f"http://{host}/", allowed=(), timeout_s=30)
             assert fetched.body == b"hello"
         assert listener.hits == ["127.0.0.1", "127.0.0.2", "::1"]
 
@@ -125,9 +125,9 @@ async def test_name_with_a_forbidden_address_is_not_connected_to(
         network = network_to(listener, server)
         for scheme in ("http", "https"):
             with pytest.raises(ForbiddenAddress):
-                await network.fetch(f"{scheme}://{name}/", allowed=(), timeout_s=3)
+                await network.fetch(f"{scheme}://{name}/", allowed=(), timeout_s=30)
         with pytest.raises(ForbiddenAddress):
-            await network.probe_tls(name, server_name=name, protocol="acme-tls/1", allowed=(), timeout_s=3)
+            await network.probe_tls(name, server_name=name, protocol="acme-tls/1", allowed=(), timeout_s=30)
         assert not listener.hits
 
 
@@ -147,7 +147,7 @@ async def test_url_with_an_odd_spelling_of_an_address_is_not_connected_to(
             f"http://{spelling}:{listener.port}/",
         ):
             with pytest.raises(OutboundFault):
-                await network.fetch(url, allowed=(), timeout_s=3)
+                await network.fetch(url, allowed=(), timeout_s=30)
         assert not listener.hits
 
 
@@ -172,7 +172,7 @@ async def test_redirect_to_a_forbidden_address_is_not_followed(
         with listening(lambda _request, _number, to=location: redirect(to.encode())) as listener:
             network = network_to(listener, server)
             with pytest.raises(ForbiddenAddress):
-                await network.fetch(f"http://{front}/", allowed=only(front), timeout_s=3)
+                await network.fetch(f"http://{front}/", allowed=only(front), timeout_s=30)
             assert listener.hits == [front]
 
 
@@ -187,7 +187,7 @@ async def test_redirect_to_an_odd_spelling_is_not_followed(
     with listening(lambda _request, _number: redirect(location)) as listener:
         network = network_to(listener, server)
         with pytest.raises(OutboundFault):
-            await network.fetch(f"http://{front}/", allowed=only(front), timeout_s=3)
+            await network.fetch(f"http://{front}/", allowed=only(front), timeout_s=30)
         assert listener.hits == [front]
 
 
@@ -200,7 +200,7 @@ async def test_of_mixed_addresses_only_the_permitted_one_is_connected_to(
     server.put("mixed.example", "AAAA", "::1", "::ffff:127.0.0.1")
     with listening() as listener:
         network = network_to(listener, server)
-        assert (await network.fetch("http://mixed.example/", allowed=only(front), timeout_s=3)).status == 200
+        assert (await network.fetch("http://mixed.example/", allowed=only(front), timeout_s=30)).status == 200
         assert listener.hits == [front]
 
 
@@ -212,7 +212,7 @@ async def test_lab_switch_lets_nothing_in_but_loopback(server: DnsServer, rdtype
     with listening() as listener:
         network = network_to(listener, server, allow_loopback=True)
         with pytest.raises(ForbiddenAddress):
-            await network.fetch("http://target.example/", allowed=(), timeout_s=3)
+            await network.fetch("http://target.example/", allowed=(), timeout_s=30)
         assert not listener.hits
 
 
@@ -223,11 +223,11 @@ async def test_rebinding_name_is_resolved_once_for_each_connection(server: DnsSe
     server.asked.clear()
     with listening() as listener:
         network = network_to(listener, server)
-        fetched = await network.fetch("http://rebind.example/", allowed=only(front), timeout_s=3)
+        fetched = await network.fetch("http://rebind.example/", allowed=only(front), timeout_s=30)
         assert (fetched.status, listener.hits) == (200, [front])
         assert server.times_asked("rebind.example", "A") == 1
         with pytest.raises(ForbiddenAddress):
-            await network.fetch("http://rebind.example/", allowed=only(front), timeout_s=3)
+            await network.fetch("http://rebind.example/", allowed=only(front), timeout_s=30)
         assert listener.hits == [front]
 
 
@@ -243,7 +243,7 @@ async def test_rebinding_name_is_checked_again_when_it_redirects_to_itself(
     with listening(answer) as listener:
         network = network_to(listener, server)
         with pytest.raises(ForbiddenAddress):
-            await network.fetch("http://rebind.example/", allowed=only(front), timeout_s=3)
+            await network.fetch("http://rebind.example/", allowed=only(front), timeout_s=30)
         assert listener.hits == [front]
 
 
@@ -252,7 +252,7 @@ async def test_fault_says_which_address_and_why_and_what_to_do(server: DnsServer
     server.put("target.example", "A", "10.1.2.3")
     with listening() as listener:
         with pytest.raises(ForbiddenAddress, match=r"10\.1\.2\.3 is private.*operator can allow") as caught:
-            await network_to(listener, server).fetch("http://target.example/", allowed=(), timeout_s=3)
+            await network_to(listener, server).fetch("http://target.example/", allowed=(), timeout_s=30)
         assert not caught.value.passing
 
 
@@ -264,11 +264,11 @@ async def test_proxy_of_the_environment_is_not_used(
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
         network = network_to(listener, server, allow_loopback=True)
-        assert (await network.fetch("http://127.0.0.1/", allowed=(), timeout_s=3)).status == 200
+        assert (await network.fetch("http://127.0.0.1/", allowed=(), timeout_s=30)).status == 200
         assert (len(listener.hits), proxy.hits) == (1, [])
 
 
 async def test_name_that_does_not_exist_is_a_dns_fault(server: DnsServer) -> None:
     server.records.clear()
     with listening() as listener, pytest.raises(NameFault):
-        await network_to(listener, server).fetch("http://nobody.example/", allowed=(), timeout_s=3)
+        await network_to(listener, server).fetch("http://nobody.example/", allowed=(), timeout_s=30)

@@ -58,7 +58,7 @@ def opened(octets: bytes, identity: pki.Identity, ciphers: tuple[str, ...] = tup
 
 def openssl(directory: Path, *command: str, stdin: bytes) -> bytes:
     completed = subprocess.run(
-        ["openssl", *command], cwd=directory, input=stdin, capture_output=True, check=False, timeout=30
+        ["openssl", *command], cwd=directory, input=stdin, capture_output=True, check=False, timeout=120
     )
     assert completed.returncode == 0, completed.stderr.decode()
     return completed.stdout

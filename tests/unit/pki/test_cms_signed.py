@@ -33,7 +33,7 @@ CONTENT = b"what is signed" * 400
 
 def openssl(directory: Path, *command: str, stdin: bytes = b"") -> bytes:
     completed = subprocess.run(
-        ["openssl", *command], cwd=directory, input=stdin, capture_output=True, check=False, timeout=30
+        ["openssl", *command], cwd=directory, input=stdin, capture_output=True, check=False, timeout=120
     )
     assert completed.returncode == 0, completed.stderr.decode()
     return completed.stdout

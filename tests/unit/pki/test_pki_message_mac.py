@@ -48,7 +48,7 @@ PBKDF2 = Pbmac1Parameters(SALT, "sha512", 1000, 32, hmac_with("sha256"))
 
 def openssl(*arguments: str, stdin: bytes = b"") -> bytes:
     return subprocess.run(
-        ["openssl", *arguments], input=stdin, capture_output=True, check=True, timeout=30
+        ["openssl", *arguments], input=stdin, capture_output=True, check=True, timeout=120
     ).stdout
 
 

@@ -177,7 +177,7 @@ def test_processes_that_share_a_file_redeem_each_token_once(tmp_path: Path) -> N
     workers = [context.Process(target=_redeem_all, args=(str(tmp_path), tokens, results)) for _ in range(3)]
     for worker in workers:
         worker.start()
-    counts = [results.get(timeout=20) for _ in workers]
+    counts = [results.get(timeout=120) for _ in workers]
     for worker in workers:
         worker.join()
     assert sum(counts) == 500

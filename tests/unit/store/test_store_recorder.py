@@ -34,10 +34,10 @@ async def hold(store: Store, ready: asyncio.Event | None = None) -> Callable[[],
 
     def wait(_connection: Connection) -> None:
         going.set()
-        free.wait(20)
+        free.wait(60)
 
     task = asyncio.create_task(store.recorder.run(wait))
-    await asyncio.to_thread(going.wait, 20)
+    await asyncio.to_thread(going.wait, 60)
 
     def release() -> None:
         free.set()
