@@ -14,10 +14,10 @@ from gateway.enrolment import record
 from gateway.enrolment.backends import BackendSet, issuer_of
 from gateway.enrolment.compare import differences, foreign_differences, signature_fault
 from gateway.enrolment.confirmation import insure, wait_for
-from gateway.enrolment.revocation import REVOKE_JOB
+from gateway.enrolment.revocation import tell_ca
 from gateway.enrolment.states import CLOSED, check_move
 from gateway.errors import MalformedMessage, RetryLater
-from gateway.model.certificate import CertificateRecord
+from gateway.model.certificate import CertificateRecord, RevocationReason
 from gateway.model.enrolment import CertificatePlan
 from gateway.model.ids import RequestId, reason_id
 from gateway.model.outcome import Issued, Outcome, Pending, Refused, State, Unavailable
@@ -205,8 +205,7 @@ class Closing:
             certificates.insert(unit, quarantined, chain_der)
             crl_state.bump(unit, issuer_key)
             # The CA is told by a job: asking it here would let the take-over of this very request come first.
-            wanted = {"backend": work.backend, "serial": quarantined.serial_hex, "reason": "unspecified"}
-            jobs.enqueue(unit, REVOKE_JOB, quarantined.sha256, wanted, now)
+            tell_ca(unit, quarantined, RevocationReason.UNSPECIFIED, now)
         reason = Reason(
             ReasonCode.BACKEND_MISMATCH, "the CA gave a certificate that is not the one decided on; try again"
         )

@@ -46,13 +46,7 @@ def add_revocation(
 ) -> None:
     """Let this unit revoke. Raises ValueError where the record is revoked already."""
     certificates.revoke(unit, certificate, reason, now)
-    jobs.enqueue(
-        unit,
-        REVOKE_JOB,
-        certificate.sha256,
-        {"backend": certificate.backend, "serial": certificate.serial_hex, "reason": reason.value},
-        now,
-    )
+    tell_ca(unit, certificate, reason, now)
     unit.audit(
         AuditEvent(
             actor=actor,
@@ -66,4 +60,16 @@ def add_revocation(
                 "reason": reason.value,
             },
         )
+    )
+
+
+def tell_ca(unit: Unit, certificate: CertificateRecord, reason: RevocationReason, now: datetime) -> None:
+    """Queue the message to the CA. Each reason has its own: a hold that still waits, since the CA is away,
+    must not keep the revocation that follows it from being told."""
+    jobs.enqueue(
+        unit,
+        REVOKE_JOB,
+        f"{certificate.sha256}:{reason.value}",
+        {"backend": certificate.backend, "serial": certificate.serial_hex, "sha256": certificate.sha256},
+        now,
     )

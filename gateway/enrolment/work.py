@@ -14,12 +14,12 @@ from gateway.enrolment.calls import call
 from gateway.enrolment.closing import SETTLE_JOB
 from gateway.enrolment.confirmation import CONFIRM_JOB, time_is_up, withdraw_late
 from gateway.enrolment.revocation import REVOKE_JOB
-from gateway.enrolment.settle import Settlement
+from gateway.enrolment.settle import TAKE_OVER_AFTER, Settlement
 from gateway.enrolment.states import CLOSED
 from gateway.jobs.runner import Handler
 from gateway.model.certificate import RevocationReason
 from gateway.model.outcome import Pending, State, Unavailable
-from gateway.store import jobs, requests
+from gateway.store import certificates, jobs, requests
 from gateway.store.jobs import Job
 from gateway.store.requests import RequestRow
 from gateway.store.store import Store
@@ -29,6 +29,8 @@ LOG = logging.getLogger(__name__)
 STRANDED_AFTER = timedelta(minutes=5)
 EXPIRY_IS_LATE_AFTER = timedelta(minutes=2)
 GOING_ON = (SETTLE_JOB, APPROVED_JOB)  # their key is the request's id
+# A CA may still be at what a killed worker asked: an order that it does not find yet would be sent once more.
+LINGERING = dict.fromkeys((*GOING_ON, REVOKE_JOB), TAKE_OVER_AFTER)
 
 
 class EnrolmentJobs:
@@ -88,11 +90,16 @@ class EnrolmentJobs:
         return None
 
     async def revoke_at_ca(self, job: Job) -> datetime | None:
-        """Tell the CA of a revocation that our record already shows."""
+        """Tell the CA of a revocation that our record shows: as it is now, should it have changed since."""
         backend = self._backends.get(str(job.args["backend"]))
-        if isinstance(backend, CanRevoke):
-            serial, reason = int(str(job.args["serial"]), 16), RevocationReason(str(job.args["reason"]))
+        if not isinstance(backend, CanRevoke):
+            return None
+        serial, told = int(str(job.args["serial"]), 16), None
+        while (reason := await self._revoked_for(job)) not in (None, told):
             await call(backend, "revoke", backend.revoke(serial, reason))
+            told = (
+                reason  # what came meanwhile has a job of its own, whose call may have been the quicker one
+            )
         return None
 
     async def sweep(self) -> None:
@@ -115,6 +122,12 @@ class EnrolmentJobs:
             LOG.warning("request.stranded %s in state %s is taken up again", row.id, row.state)
             jobs.enqueue(unit, _job_for(row), row.id, {"request_id": row.id}, now)
         await self._store.recorder.commit(unit)
+
+    async def _revoked_for(self, job: Job) -> RevocationReason | None:
+        """Why the certificate is revoked or on hold now; None: it is not."""
+        sha256 = str(job.args.get("sha256", job.dedup_key))  # jobs of earlier releases have it as their key
+        record = await self._store.reader.read(lambda connection: certificates.by_sha256(connection, sha256))
+        return None if record is None else record.revocation_reason
 
     async def _row(self, job: Job) -> RequestRow | None:
         request_id = str(job.args["request_id"])
