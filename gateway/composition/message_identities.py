@@ -201,7 +201,7 @@ class MessageIdentities:
             return f"degraded: {problem}"
         found, own = self._in_order(compiled), _named(compiled) is not None
         if not found:
-            return "degraded: there is none yet"
+            return "degraded: there is none yet; one is made within seconds, or the log says why not"
         end = parse_certificate(found[0].certificate_der).not_after
         if end - self._clock.now() >= ENDS_SOON:
             return "ok"

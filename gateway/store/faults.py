@@ -94,4 +94,7 @@ def error_for(fault: Fault, error: Exception) -> GatewayError:
         case Fault.STATEMENT:
             return GatewayError("this could not be recorded", detail=detail)
         case Fault.RETRY | Fault.UNAVAILABLE:
-            return StoreUnavailable("the database is out of reach, read-only or full", detail=detail)
+            # The driver's own words are for people; SQLAlchemy's add the statement and the address of a page.
+            cause = getattr(error, "orig", None) or error
+            said = " ".join(str(cause).split())[:500] or type(cause).__name__
+            return StoreUnavailable("the database is out of reach, read-only or full", detail=said)
