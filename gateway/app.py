@@ -29,6 +29,7 @@ from gateway.http.listeners import bind
 from gateway.http.log import configure_logging
 from gateway.http.metrics import clear_metrics_directory
 from gateway.http.supervisor import Supervisor
+from gateway.jobs.holder import Holder, new_token
 from gateway.plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run(config: Config) -> int:
     """Serve until SIGTERM; gives the exit code. Raises ConfigurationError and SecretUnavailable."""
     configure_logging(level=config.logging.level, style=config.logging.format, threaded=False)
     data = prepare(config.data_directory)
-    with supervisor_lock(data):
+    with supervisor_lock(data) as place:
         quickstart.remove(data.quickstart_file)
         quickstart.demo_wanted(config.demo_credentials, config.addresses)  # refused before anything is made
         plugins = load_plugins()
@@ -52,9 +53,10 @@ def run(config: Config) -> int:
         worker_class = _import_worker()  # while the child prepares
         prepared = preparation.result()
         clear_metrics_directory(data.metrics)
+        run_name = new_token()
 
         def work(slot: int, ready: Callable[[], None]) -> int:
-            worker = worker_class(slot, config, data, addresses, plugins, policies)
+            worker = worker_class(Holder(place, run_name, slot), config, data, addresses, plugins, policies)
             uvloop.run(worker.run(listening, ready))
             return 0
 

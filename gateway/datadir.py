@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -43,6 +44,7 @@ DERIVED_KEY_BYTES = 32
 MAX_SECRET_FILE_BYTES = 64 * 1024
 _LOCK_WAIT_S = 3.0  # workers of a killed supervisor need a moment to die and let go of the lock
 _LOCK_PAUSE_S = 0.05
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _KEPT_PORTS = range(20_000, 32_000)
 _PORT_TRIES = 100
 _PRIVATE_DIRECTORY_MODE = 0o700
@@ -159,10 +161,13 @@ def packaged_policies() -> Path:
 
 
 @contextmanager
-def supervisor_lock(data: DataDirectory, *, wait_s: float = _LOCK_WAIT_S) -> Iterator[None]:
+def supervisor_lock(data: DataDirectory, *, wait_s: float = _LOCK_WAIT_S) -> Iterator[str]:
     """Hold the lock of this data directory; forked workers share it, so it is free once all are gone.
 
-    Raises ConfigurationError if another gateway runs on it after ``wait_s`` seconds of waiting.
+    Gives the name of the place that is held. Whoever had the same name before is dead, its workers too: it
+    stands for the locked file itself on this boot of this machine, so that no copy of the data directory,
+    here or elsewhere, has it. Raises ConfigurationError if another gateway runs on it after ``wait_s``
+    seconds of waiting.
     """
     descriptor = os.open(data.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -177,7 +182,7 @@ def supervisor_lock(data: DataDirectory, *, wait_s: float = _LOCK_WAIT_S) -> Ite
             time.sleep(_LOCK_PAUSE_S)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
+        yield _place(descriptor)
     finally:
         os.close(descriptor)
 
@@ -302,6 +307,15 @@ def _filled(reference: str, secret: bytes) -> bytes:
     if not secret:
         raise SecretUnavailable(f"{reference}: is empty")
     return secret
+
+
+def _place(descriptor: int) -> str:
+    try:
+        boot_id = _BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        boot_id = secrets.token_hex(_INSTANCE_BYTES)  # then no later start knows this one again
+    locked = os.fstat(descriptor)
+    return hashlib.sha256(f"{boot_id} {locked.st_dev} {locked.st_ino}".encode()).hexdigest()[:32]
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -64,7 +64,8 @@ __all__ = [
 API_VERSION = 3
 T = TypeVar("T")
 
-# Does one job with its arguments: None when it is done, else the time to run it again. May run twice.
+# Does one job with its arguments: None when it is done, else the time to run it again. May run twice: at once
+# after its worker was killed, when what that one asked of others may still be under way.
 JobHandler = Callable[[Mapping[str, object]], Awaitable[datetime | None]]
 # Asked by endpoint and transaction before a request that waited (for approval) is sent to the CA: reasons
 # why it must not be any more. Empty: go on.

@@ -35,7 +35,7 @@ from gateway.datadir import DataDirectory
 from gateway.enrolment.crl import CrlPublisher
 from gateway.enrolment.issued import IssuedCertificates
 from gateway.enrolment.service import EnrolmentService
-from gateway.enrolment.work import EnrolmentJobs
+from gateway.enrolment.work import LINGERING, EnrolmentJobs
 from gateway.frontend import Recheck
 from gateway.http.edge import Edge
 from gateway.http.heartbeat import BEAT_S
@@ -44,6 +44,7 @@ from gateway.http.listeners import serve
 from gateway.http.log import configure_logging
 from gateway.http.message import PathRoute
 from gateway.http.metrics import Metrics
+from gateway.jobs.holder import Holder
 from gateway.jobs.queue import FrontEndJobs
 from gateway.jobs.runner import JobRunner
 from gateway.model.ids import ProtocolName
@@ -70,7 +71,7 @@ class Worker:
 
     def __init__(
         self,
-        slot: int,
+        holder: Holder,
         config: Config,
         data: DataDirectory,
         addresses: Addresses,
@@ -78,14 +79,14 @@ class Worker:
         policies: Policies,
     ) -> None:
         """``policies`` are those that the supervisor read; others that were activated since are preferred."""
-        self._slot = slot
+        self._holder = holder
         self._config = config
         self._data = data
         self._addresses = addresses
         self._plugins = plugins
         self._clock = SystemClock()
         self._writer, request_log = configure_logging(level=config.logging.level, style=config.logging.format)
-        self._metrics = Metrics(data.metrics, slot)
+        self._metrics = Metrics(data.metrics, holder.slot)
         self._request_log = request_log
         self._store = Store(config.database_url, max_queue=config.limits.queue, clock=self._clock)
         opener = BackendOpener(config, data, addresses, plugins)
@@ -165,7 +166,13 @@ class Worker:
     def _start_background(self, enrolments: EnrolmentService, front_ends: MountedFrontEnds) -> None:
         work = EnrolmentJobs(self._store, enrolments.settlement, self._backends, self._clock)
         runner = JobRunner(
-            self._store, work.handlers(), self._clock, guests=front_ends.handlers(), sweep=work.sweep
+            self._store,
+            work.handlers(),
+            self._clock,
+            guests=front_ends.handlers(),
+            sweep=work.sweep,
+            holder=self._holder,
+            lingering=LINGERING,
         )
         self._background.until("jobs", self._stop, lambda: runner.run(self._stop))
         self._background.forever("policies", self._policies.run)
@@ -216,7 +223,7 @@ class Worker:
             network=Network(network_settings(self._config, self._addresses)),
             clock=self._clock,
             server_key=server_key,
-            worker=f"{self._instance}:{self._slot}",
+            worker=f"{self._instance}:{self._holder.slot}",
         )
 
     def _routes(self, front_ends: MountedFrontEnds) -> tuple[PathRoute, ...]:

@@ -1,10 +1,12 @@
-"""Runs leased jobs in a worker: whoever claims a job does it, and a dead worker's lease runs out."""
+"""Runs leased jobs in a worker: whoever claims a job does it.
+
+The lease of a dead worker runs out, unless the one in its place frees it sooner.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,6 +14,7 @@ from typing import Any
 
 from gateway.clock import Clock
 from gateway.errors import Conflict, GatewayError, RetryLater
+from gateway.jobs.holder import Holder
 from gateway.store import jobs
 from gateway.store.jobs import Job
 from gateway.store.store import Store
@@ -22,6 +25,7 @@ POLL_S = 1.0
 LEASE_S = 90
 DEADLINE_S = LEASE_S - 10  # a job ends before anybody else may take it
 LEAST_WAIT = timedelta(seconds=1)
+_NONE = timedelta()
 AT_ONCE = 32
 GUEST_AT_ONCE = AT_ONCE // 2
 SWEEP_S = 60.0
@@ -55,10 +59,13 @@ class JobRunner:
         *,
         guests: Mapping[str, Handler] | None = None,
         sweep: Sweep | None = None,
+        holder: Holder | None = None,
+        lingering: Mapping[str, timedelta] | None = None,
     ) -> None:
         """``guests`` are handlers of front ends: each kind has places apart from all others, and what runs of
         it at the end is put back for another worker. ``sweep`` is called at the start and once a minute: it
-        queues what was left without a job.
+        queues what was left without a job. ``holder`` takes up at the start what dead workers left running;
+        ``lingering`` tells, by kind, how long what they asked of others may go on without them.
         """
         self._store = store
         self._handlers = {**handlers, **(guests or {})}
@@ -68,7 +75,9 @@ class JobRunner:
         self._clock = clock
         self._sweep = sweep
         self._swept_at = float("-inf")
-        self._owner = f"worker-{secrets.token_hex(8)}"
+        self._holder = holder or Holder()
+        self._lingering = lingering or {}
+        self._took_over = False
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -81,6 +90,7 @@ class JobRunner:
             while not stop.is_set():
                 self._wake.clear()
                 try:
+                    await self._take_over()
                     await self._swept()
                     await self._claim()
                 except RetryLater as error:
@@ -101,6 +111,24 @@ class JobRunner:
     def _groups(self) -> tuple[_Group, ...]:
         return self._own, *self._guests
 
+    async def _take_over(self) -> None:
+        """Once, let the jobs be claimed that dead workers left running."""
+        if self._took_over:
+            return
+        self._took_over = True  # a fault here must not keep jobs from running: their leases run out, too
+        now = self._clock.now()
+        try:
+            left = await self._store.reader.read(lambda connection: jobs.running(connection, now))
+            unit = Unit()
+            for job in left:
+                if self._holder.outlived(job.lease_owner or ""):
+                    LOG.info("job.worker-lost %s %s, attempt %d", job.kind, job.dedup_key, job.attempts)
+                    jobs.free(unit, job, now + max(_suspicion(job), self._lingering.get(job.kind, _NONE)))
+            await self._store.recorder.commit(unit)
+        except RetryLater:
+            self._took_over = False
+            raise
+
     async def _swept(self) -> None:
         now_s = asyncio.get_running_loop().time()
         if self._sweep is None or now_s < self._swept_at + SWEEP_S:
@@ -119,7 +147,7 @@ class JobRunner:
         # A read first: an idle gateway must not take the write lock every second.
         for group in await self._store.reader.read(due) if open_groups else ():
             claimed = await jobs.claim(
-                self._store.recorder, group.kinds, self._owner, now, lease_s=LEASE_S, limit=group.room
+                self._store.recorder, group.kinds, self._holder.name, now, lease_s=LEASE_S, limit=group.room
             )
             for job in claimed:
                 self._begin(job, group)
@@ -169,3 +197,11 @@ class JobRunner:
             await self._store.recorder.commit(unit)
         except GatewayError as error:  # the lease runs out, and the job is claimed anew
             LOG.warning("job.lease-lost %s %s: %s", job.kind, job.dedup_key, error)
+
+
+def _suspicion(job: Job) -> timedelta:
+    """How long a job waits whose worker was lost: at first not at all, then ever longer, at most its lease.
+
+    It may be the job that kills them; and whatever else does must not use up ten attempts within seconds.
+    """
+    return timedelta(seconds=2 ** (min(job.attempts, 10) - 1) - 1)

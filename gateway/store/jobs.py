@@ -127,6 +127,21 @@ def put_back(unit: Unit, job: Job, run_at: datetime, *, error: str = "") -> None
     )
 
 
+def running(connection: Connection, now: datetime) -> tuple[Job, ...]:
+    """Jobs that somebody leased until now."""
+    rows = connection.execute(_RUNNING.where(JOB.c.run_at <= to_epoch_s(now)))
+    return tuple(_job(row) for row in rows)
+
+
+def free(unit: Unit, job: Job, at: datetime) -> None:
+    """Let a job whose holder is dead be claimed from this time on; its attempt counts.
+
+    Nothing happens if its lease ends earlier, or somebody else has it now.
+    """
+    until_s = to_epoch_s(at) - 1
+    unit.move(_FREE, {"row_id": job.id, "owner": job.lease_owner, "new_until": until_s})
+
+
 def waiting(connection: Connection, kind: str) -> dict[str, Mapping[str, object]]:
     """Arguments, by key, of the jobs of one kind that nobody has begun."""
     return {key: json_object(args) for key, args in _WAITING.all(connection, kind_is=kind)}
@@ -159,7 +174,22 @@ _HASTEN = Statement(
     ("kind_was", "key_was", "new_run_at"),
     exact=False,
 )
+_FREE = Statement(
+    update(JOB)
+    .where(
+        JOB.c.id == bindparam("row_id"),
+        JOB.c.lease_owner == bindparam("owner"),
+        text("state = 'running'"),
+        JOB.c.lease_until > bindparam("new_until"),
+    )
+    .values(lease_until=bindparam("new_until")),
+    ("row_id", "owner", "new_until"),
+    exact=False,
+)
 # The words of the partial index, which SQLite uses only if it finds them again.
+_RUNNING = select(*(JOB.c[name] for name in _NAMES)).where(
+    text("state IN ('ready', 'running')"), text("state = 'running'")
+)
 _WAITING = Statement(
     select(JOB.c.dedup_key, JOB.c.args).where(
         JOB.c.kind == bindparam("kind_is"), text("state IN ('ready', 'running')"), text("state = 'ready'")

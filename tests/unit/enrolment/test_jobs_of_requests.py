@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 from gateway.enrolment.approval import approve
 from gateway.enrolment.closing import SETTLE_JOB
+from gateway.enrolment.settle import TAKE_OVER_AFTER
+from gateway.enrolment.work import LINGERING
 from gateway.errors import BackendUnavailable
+from gateway.jobs.holder import Holder, new_token
+from gateway.jobs.runner import LEASE_S, JobRunner
 from gateway.model.outcome import Pending, State, Unavailable
 from gateway.store import jobs
 from gateway.store.unit import Unit
@@ -50,6 +55,48 @@ async def test_request_polled_for_long_survives_a_lost_worker(house: House) -> N
     house.clock.advance(minutes=5)
     async with house.at_work():
         await house.reaches(waiting.request_id, State.ISSUED, seconds=2)
+
+
+async def test_order_of_a_killed_worker_is_sent_again_only_when_the_ca_cannot_be_at_it_any_more(
+    house: House,
+) -> None:
+    """A CA that is asked too soon for what it is signing knows of nothing, and would sign it twice."""
+    await house.credential("device")
+
+    def unavailable(call: str) -> None:
+        raise BackendUnavailable("the CA is away")
+
+    house.foreign.before = unavailable
+    down = await house.submit(house.request("a.test", endpoint="foreign"))
+    assert isinstance(down, Unavailable)
+    house.foreign.before = lambda call: None
+    house.clock.advance(minutes=6)
+    killed, now = Holder(), house.clock.now()
+    (job,) = await jobs.claim(house.store.recorder, [SETTLE_JOB], killed.name, now, lease_s=LEASE_S)
+    calls = len(house.foreign.calls)
+    house.runner = JobRunner(
+        house.store,
+        house.work.handlers(),
+        house.clock,
+        holder=replace(killed, worker=new_token()),
+        lingering=LINGERING,
+    )
+
+    async def due_after(seconds: int) -> bool:
+        at = now + TAKE_OVER_AFTER + timedelta(seconds=seconds)
+        return await house.store.reader.read(lambda connection: jobs.due(connection, [SETTLE_JOB], at))
+
+    assert not await due_after(0)
+    async with house.at_work():
+        async with asyncio.timeout(60):
+            while not await due_after(0):
+                await asyncio.sleep(0.01)
+        assert not await due_after(-1)
+        assert len(house.foreign.calls) == calls
+        house.clock.advance(seconds=int(TAKE_OVER_AFTER.total_seconds()))
+        house.runner.wake()
+        await house.reaches(down.request_id, State.ISSUED)
+    assert job.attempts == 1
 
 
 async def test_submitted_request_without_a_job_is_taken_up_by_the_sweep(house: House) -> None:
