@@ -1,8 +1,9 @@
 """``pkigate`` that kills its whole process tree (SIGKILL) once, at the place that ``DIE_AT`` names.
 
-``issue``: the CA has signed, nothing of that is recorded. ``commit``: the certificate is recorded, the answer
-is not yet written. It happens while the file ``DIE_WHILE`` exists, which goes away with it. This is no switch
-of the product; methods are replaced in this process only, before the gateway is started.
+``issue``: the embedded CA has signed, nothing of that is recorded. ``answer``: a CA elsewhere has answered,
+its answer is not recorded. ``commit``: the certificate is recorded, the answer is not yet written. It happens
+while the file ``DIE_WHILE`` exists, which goes away with it. This is no switch of the product; methods are
+replaced in this process only, before the gateway is started.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any
 
 from ca_backend.embedded.backend import EmbeddedBackend
 from gateway.cli.main import main
+from gateway.enrolment.closing import Closing
 from gateway.store.recorder import Recorder
 from gateway.store.unit import Unit
 
-_issue, _commit = EmbeddedBackend.issue, Recorder.commit
+_issue, _close, _commit = EmbeddedBackend.issue, Closing.close, Recorder.commit
 _armed = Path(os.environ["DIE_WHILE"])
 
 
@@ -34,6 +36,12 @@ async def _issue_and_die(self: EmbeddedBackend, *arguments: Any, **named: Any) -
     return issued
 
 
+async def _die_and_close(self: Closing, *arguments: Any, **named: Any) -> Any:
+    if _armed.exists():
+        _die()
+    return await _close(self, *arguments, **named)
+
+
 async def _commit_and_die(self: Recorder, unit: Unit) -> None:
     await _commit(self, unit)
     if _armed.exists():
@@ -43,6 +51,8 @@ async def _commit_and_die(self: Recorder, unit: Unit) -> None:
 if __name__ == "__main__":
     if os.environ["DIE_AT"] == "issue":
         EmbeddedBackend.issue = _issue_and_die  # type: ignore[method-assign]  # the sabotage
+    elif os.environ["DIE_AT"] == "answer":
+        Closing.close = _die_and_close  # type: ignore[method-assign]  # the sabotage
     else:
         Recorder.commit = _commit_and_die  # type: ignore[method-assign]  # the sabotage
     main()
