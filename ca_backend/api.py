@@ -194,7 +194,9 @@ class BackendPlugin(Protocol):
     """What the entry point names: a class with these attributes.
 
     An options model may have a property ``known_profiles: frozenset[str]``: all profiles that there are. Then
-    policies and endpoints that name another one are refused when they are loaded.
+    policies and endpoints that name another one are refused when they are loaded. Where each profile is a CA
+    of its own, ``default_profile: str`` is that of orders without one; then `pkigate policy validate` warns
+    of policies that issue by another CA than their endpoint hands out.
     """
 
     type_name: ClassVar[str]

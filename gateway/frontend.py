@@ -357,11 +357,14 @@ class FrontEnd(Protocol):
     """What the entry point names: a class with these attributes, made without arguments.
 
     An options model may have a property ``binds_accounts: bool``: whether every account at such an endpoint
-    was bound to an external one. Policies that ask for no challenge are loaded for such endpoints only. A
-    front end that has ``compat_model: type[BaseModel]`` takes Compat documents; their ``settings`` have that
-    form. One that has ``message_identity: ClassVar[IdentityKind]`` gets an identity of that kind for each of
-    its endpoints (``CaInformation.identities``); its options model may have ``identity: OwnIdentity | None``,
-    by which an administrator brings his own.
+    was bound to an external one. Policies that ask for no challenge are loaded for such endpoints only. It
+    may have ``hands_out: ClassVar[str]``, the messages that give clients the certificates of the endpoint's
+    CA: then `pkigate policy validate` warns of policies that issue by another one.
+
+    A front end that has ``compat_model: type[BaseModel]`` takes Compat documents; their ``settings`` have
+    that form. One that has ``message_identity: ClassVar[IdentityKind]`` gets an identity of that kind for
+    each of its endpoints (``CaInformation.identities``); its options model may have
+    ``identity: OwnIdentity | None``, by which an administrator brings his own.
     """
 
     name: ClassVar[ProtocolName]

@@ -86,3 +86,8 @@ class EmbeddedOptions(BaseModel):
     def known_profiles(self) -> frozenset[str]:
         """``BackendPlugin``: each issuing CA signs the orders of the profile that has its name."""
         return frozenset(ca.name for ca in self.issuing)
+
+    @property
+    def default_profile(self) -> str:
+        """``BackendPlugin``: what orders without a profile are signed as."""
+        return self.default_issuing_name

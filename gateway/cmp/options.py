@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -95,6 +95,7 @@ class CmpOptions(BaseModel):
     """How one CMP endpoint speaks on the wire. What it issues is the policies' business."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    hands_out: ClassVar[str] = "caCerts, currentCRL, the signer of its answers"
 
     mac: MacOptions = Field(
         default_factory=MacOptions, description="What is taken of messages protected by a secret."

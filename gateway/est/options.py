@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,6 +28,7 @@ class EstOptions(BaseModel):
     """How one EST endpoint speaks on the wire. What it issues is the policies' business."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    hands_out: ClassVar[str] = "cacerts"
 
     wrap: Wrap = Field(
         default="auto",

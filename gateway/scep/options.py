@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,6 +51,8 @@ class ScepSettings(BaseModel):
 
 class ScepOptions(ScepSettings):
     """How one SCEP endpoint speaks on the wire. What it issues is the policies' business."""
+
+    hands_out: ClassVar[str] = "GetCACert, GetCRL"
 
     digests: tuple[DigestName, ...] = Field(
         default=("sha256", "sha384", "sha512"),

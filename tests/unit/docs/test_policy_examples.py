@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.plugins import load_plugins
+from gateway.policy.handed_out import foreign_issuers
 from gateway.policy.load import PolicySource, load_bundle
 from gateway.policy.reach import hidden_policies
 
@@ -40,6 +41,7 @@ def test_examples_of_the_policy_guide_load_together() -> None:
         "plant-revocation",
     }
     assert hidden_policies(bundle) == ()
+    assert foreign_issuers(bundle) == ()
 
 
 README_ENDPOINTS = {"presses": "line1", "servers": "servers"}
@@ -52,6 +54,7 @@ def test_example_of_the_readme_loads_beside_the_default_bundle_and_takes_nothing
     (policy,) = (policy for policy in bundle.policies if policy.name in README_ENDPOINTS)
     assert policy.endpoints == {README_ENDPOINTS[policy.name]}
     assert hidden_policies(bundle) == ()
+    assert foreign_issuers(bundle) == ()
 
 
 def test_readme_shows_a_policy_for_each_protocol() -> None:

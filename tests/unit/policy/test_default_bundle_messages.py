@@ -24,6 +24,7 @@ from gateway.model.keys import ClientKey, KeyType, Pop, PublicKey
 from gateway.model.reasons import ReasonCode
 from gateway.plugins import load_plugins
 from gateway.policy.engine import Admitted, NotSelected, accepted_kinds, authorize, select, select_revocation
+from gateway.policy.handed_out import foreign_issuers
 from gateway.policy.load import load_bundle
 from gateway.policy.reach import hidden_policies
 from gateway.policy.rules import Bundle
@@ -218,3 +219,7 @@ def test_each_operation_of_messages_accepts_its_credentials(bundle: Bundle) -> N
 
 def test_no_policy_of_the_default_bundle_hides_another(bundle: Bundle) -> None:
     assert hidden_policies(bundle) == ()
+
+
+def test_default_bundle_issues_by_the_cas_that_its_endpoints_hand_out(bundle: Bundle) -> None:
+    assert foreign_issuers(bundle) == ()
