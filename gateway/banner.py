@@ -22,6 +22,7 @@ def banner(quick_start: QuickStart, *, quickstart_file: Path, data_directory: Pa
     lines.append(f"  {'data':<9} {data_directory}")
     lines.append(f"  {'root CA':<9} {quick_start.root_pem}")
     lines.append(f"  {'details':<9} {quickstart_file}")
+    lines.append(f"  {'requests':<9} pkigate request list --data-dir {shlex.quote(str(data_directory))}")
     if quick_start.est is not None:
         allowed = (
             f"names under {', '.join(quick_start.names)}"

@@ -42,8 +42,8 @@ database_url: postgresql://pkigate@db.example.com/pkigate
 public_urls: [https://pki.example.com, http://pki.example.com]
 demo_credentials: "off"
 listeners:
-  - {name: https, address: 0.0.0.0, port: 8443, client_certificate: request, serves: [est, api]}
-  - {name: http, address: 0.0.0.0, port: 8080, tls: "off", serves: [crl, ocsp, ca]}
+  - {name: https, address: 0.0.0.0, port: 8443, client_certificate: request, serves: [acme, est, cmp, api]}
+  - {name: http, address: 0.0.0.0, port: 8080, tls: "off", serves: [scep, cmp, crl, ocsp, ca]}
 ```
 """
 

@@ -125,6 +125,13 @@ def test_default_listeners_are_https_with_requested_certificate_and_plain_http_o
     assert set(http.serves) == {"scep", "cmp", "crl", "ocsp", "ca"}
 
 
+def test_example_of_the_reference_serves_what_the_defaults_serve() -> None:
+    """Who starts from it has all protocols, and loses none without having taken it out."""
+    example = config_markdown().partition("```yaml\n")[2].partition("```")[0]
+    listeners = parse("pkigate.yaml", example, base=BASE).listeners
+    assert [set(one.serves) for one in listeners] == [set(one.serves) for one in Config().listeners]
+
+
 def test_relative_paths_count_from_the_directory_of_the_file() -> None:
     config = parse(
         "pkigate.yaml",

@@ -80,6 +80,7 @@ def test_banner_names_addresses_and_data_and_holds_no_secret(tmp_path: Path) -> 
     assert "https://127.0.0.1:8443" in text
     assert str(tmp_path) in text
     assert "/simpleenroll" in text
+    assert f"pkigate request list --data-dir {tmp_path}\n" in text
     assert PASSWORD not in text
     assert PASSWORD not in repr(quick_start(tmp_path))
 
