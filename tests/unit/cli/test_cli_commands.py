@@ -223,6 +223,18 @@ def test_policy_that_is_never_used_is_a_warning_of_both_checks(on_data: Run, dat
         assert ended.err == f"warning: {warning}\n"
 
 
+def test_policy_of_another_ca_than_its_endpoint_hands_out_is_a_warning(
+    on_data: Run, data: DataDirectory
+) -> None:
+    default = data.policies / "default.yaml"
+    default.write_text(default.read_text().replace("\nca: scep", "", 1))
+    ended = on_data("policy", "validate")
+    assert (ended.code, bool(ended.err)) == (0, True)
+    for line in ended.err.splitlines():
+        assert line.startswith("warning: default.yaml:")
+        assert "issues by the CA 'scep', but its scep endpoint 'default' hands out 'issuing'" in line
+
+
 def test_single_policy_file_is_validated_alone(pkigate: Run, data: DataDirectory) -> None:
     assert pkigate("policy", "validate", data.policies / "default.yaml").code == 0
     alone = data.policies / "endpoint.draft"
