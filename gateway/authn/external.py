@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gateway.authn.sealing import seal, unseal
-from gateway.authn.throttle import FailureThrottle
+from gateway.authn.throttle import Attempts, FailureThrottle
 from gateway.clock import Clock
 from gateway.errors import GatewayError, RetryLater
 from gateway.model.evidence import ACME_EAB, ExternalAccount, RemoteInfo
@@ -39,7 +39,7 @@ class ExternalAccounts:
         self._clock = clock
         # Nobody guesses 256 random bits, but a key identifier is no secret: bounded over all addresses, its
         # owner could be kept out by anybody who knows it.
-        self._throttle = FailureThrottle(monotonic, per_user=False)
+        self._attempts = Attempts(FailureThrottle(monotonic, per_user=False))
         self._nobodys = seal(server_key, _NOBODY, new_hmac_key())
 
     async def verify(
@@ -57,23 +57,29 @@ class ExternalAccounts:
         Raises GatewayError with auth.failed or auth.credential-scope, RetryLater with auth.throttled,
         StoreUnavailable, and SecretUnavailable where the stored key cannot be opened.
         """
-        wait_s = self._throttle.charge(key_identifier, remote.address)
+        wait_s = await self._attempts.begin(key_identifier, remote.address)
         if wait_s:
             raise RetryLater(
                 f"too many wrong MACs for this external account or address; wait {wait_s} seconds",
                 retry_after_s=wait_s,
                 code=ReasonCode.AUTH_THROTTLED,
             )
-        row = await self._store.reader.read(
-            lambda connection: credentials.by_name(connection, ACME_EAB, key_identifier)
-        )
-        right = self._mac_matches(row, algorithm, signed, mac)
-        if not right or row is None:
+        failed = True
+        try:
+            row = await self._store.reader.read(
+                lambda connection: credentials.by_name(connection, ACME_EAB, key_identifier)
+            )
+            failed = not self._mac_matches(row, algorithm, signed, mac) or row is None
+        except GatewayError:
+            failed = False
+            raise
+        finally:
+            self._attempts.end(key_identifier, remote.address, failed=failed)
+        if failed or row is None:
             what = "wrong MAC for" if row is not None else "no external account has the key identifier"
             raise GatewayError(
                 NO_SUCH_ACCOUNT, code=ReasonCode.AUTH_FAILED, detail=f"{what} {key_identifier[:100]!r}"
             )
-        self._throttle.give_back(key_identifier, remote.address)
         _check_scope(row, protocol, endpoint, self._clock.now())
         return ExternalAccount(row.id, row.name, counted=row.uses_left is not None)
 

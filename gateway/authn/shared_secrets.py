@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from gateway.authn.bounds import in_scope, revocation_text
 from gateway.authn.sealing import seal, unseal
-from gateway.authn.throttle import FailureThrottle
+from gateway.authn.throttle import Attempts, FailureThrottle
 from gateway.errors import GatewayError, RetryLater
 from gateway.model.evidence import CMP_SECRET, RemoteInfo, SecretBytes, SharedSecret
 from gateway.model.ids import EndpointName, ProtocolName
@@ -31,7 +31,7 @@ class SharedSecrets:
         self._server_key = server_key
         # A reference stands in clear in every message: bounded over all addresses, its owner could be kept
         # out by anybody who has seen one.
-        self._throttle = FailureThrottle(monotonic, per_user=False)
+        self._attempts = Attempts(FailureThrottle(monotonic, per_user=False))
         self._nobodys_key = secrets.token_bytes(32)
         self._nobodys = seal(server_key, _NOBODY, secrets.token_bytes(32))
 
@@ -49,26 +49,28 @@ class SharedSecrets:
         auth.credential-scope, RetryLater with auth.throttled, StoreUnavailable, SecretUnavailable where the
         stored secret cannot be opened, and whatever ``check`` raises: then the attempt does not count.
         """
-        wait_s = self._throttle.charge(reference, remote.address)
+        wait_s = await self._attempts.begin(reference, remote.address)
         if wait_s:
             raise RetryLater(
                 f"too many messages with a wrong secret for this reference or address; wait {wait_s} seconds",
                 retry_after_s=wait_s,
                 code=ReasonCode.AUTH_THROTTLED,
             )
+        failed = True
         try:
             row = await self._store.reader.read(
                 lambda connection: credentials.by_name(connection, CMP_SECRET, reference)
             )
             secret = self._secret(row, reference)
-            right = await check(secret)
+            failed = not await check(secret) or row is None
         except GatewayError:
-            self._throttle.give_back(reference, remote.address)
+            failed = False
             raise
-        if not right or row is None:
+        finally:
+            self._attempts.end(reference, remote.address, failed=failed)
+        if failed or row is None:
             detail = await self._what_is_wrong(reference, row)
             raise GatewayError(NO_SUCH_REFERENCE, code=ReasonCode.AUTH_FAILED, detail=detail)
-        self._throttle.give_back(reference, remote.address)
         if not in_scope(row, protocol, endpoint):
             raise GatewayError(
                 f"this reference is not for {protocol} at the endpoint {endpoint!r}",

@@ -5,6 +5,8 @@ Only failures cost a token, so a fleet behind one address is never slowed by its
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter, deque
 from collections.abc import Callable
 
 from gateway.token_buckets import Allowance, TokenBuckets, source_of
@@ -45,6 +47,53 @@ class FailureThrottle:
         name, source = _canonical(user), source_of(address)
         charged = ((self._pair, f"{name}\n{source}"), (self._address, source))
         return charged if self._user is None else (*charged, (self._user, name))
+
+
+class Attempts:
+    """Attempts that take their time to be judged, charged to a throttle.
+
+    What would be refused only because others from its address are still being judged waits for their verdict:
+    a fleet behind one address whose secret is right is no guesser, however many come at the same time.
+    """
+
+    def __init__(self, throttle: FailureThrottle) -> None:
+        self._throttle = throttle
+        self._judged_now: Counter[str] = Counter()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    async def begin(self, user: str, address: str) -> int:
+        """Take one attempt, and 0, which ``end`` must follow; or tell the whole seconds to wait."""
+        source = source_of(address)
+        while wait_s := self._throttle.charge(user, address):
+            if not self._judged_now[source]:
+                return wait_s
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(source, deque()).append(turn)
+            await turn
+        self._judged_now[source] += 1
+        return 0
+
+    def end(self, user: str, address: str, *, failed: bool) -> None:
+        """The attempt was judged: ``failed`` if somebody may have guessed, else it costs nothing."""
+        if not failed:
+            self._throttle.give_back(user, address)
+        source = source_of(address)
+        self._judged_now[source] -= 1
+        if self._judged_now[source]:
+            self._call_in(source, 1)
+        else:
+            del self._judged_now[source]
+            self._call_in(source, len(self._waiting.get(source, ())))
+
+    def _call_in(self, source: str, count: int) -> None:
+        waiting = self._waiting.get(source)
+        while waiting and count:
+            turn = waiting.popleft()
+            if not turn.done():  # else whoever waited has gone
+                turn.set_result(None)
+                count -= 1
+        if not waiting:
+            self._waiting.pop(source, None)
 
 
 def _canonical(user: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from gateway.authn.throttle import (
     PER_ADDRESS,
     PER_USER,
     PER_USER_AND_ADDRESS,
+    Attempts,
     FailureThrottle,
 )
 from gateway.token_buckets import Allowance, TokenBuckets, source_of
@@ -124,3 +127,36 @@ def test_neighbours_in_one_ipv6_network_share_their_attempts() -> None:
 )
 def test_source_of_an_address_is_its_site(address: str, source: str) -> None:
     assert source_of(address) == source
+
+
+async def test_who_goes_away_while_it_waits_keeps_nobody_else_waiting() -> None:
+    attempts = Attempts(FailureThrottle(Now(), per_user=False))
+    for _ in range(PER_USER_AND_ADDRESS.burst):
+        assert await attempts.begin("anna", "192.0.2.1") == 0
+    gone, waiting = (asyncio.ensure_future(attempts.begin("anna", "192.0.2.1")) for _ in range(2))
+    await asyncio.sleep(0)
+    assert not gone.done()
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    attempts.end("anna", "192.0.2.1", failed=False)
+    assert await waiting == 0
+
+
+async def test_those_that_wait_are_refused_once_all_verdicts_are_against_them() -> None:
+    attempts = Attempts(FailureThrottle(Now(), per_user=False))
+    for _ in range(PER_USER_AND_ADDRESS.burst):
+        assert await attempts.begin("anna", "192.0.2.1") == 0
+    waiting = [asyncio.ensure_future(attempts.begin("anna", "192.0.2.1")) for _ in range(5)]
+    await asyncio.sleep(0)
+    for _ in range(PER_USER_AND_ADDRESS.burst):
+        attempts.end("anna", "192.0.2.1", failed=True)
+    assert all(wait_s > 0 for wait_s in await asyncio.gather(*waiting))
+    assert await attempts.begin("berta", "192.0.2.1") == 0
+
+
+async def test_other_addresses_wait_for_nobody() -> None:
+    attempts = Attempts(FailureThrottle(Now(), per_user=False))
+    for _ in range(PER_USER_AND_ADDRESS.burst):
+        assert await attempts.begin("anna", "192.0.2.1") == 0
+    assert await attempts.begin("anna", "192.0.2.2") == 0

@@ -239,6 +239,26 @@ async def test_guesses_at_the_same_time_count_against_each_other(desk: Desk) -> 
 
 
 @on_sqlite
+async def test_right_messages_at_the_same_time_are_no_guesses(desk: Desk) -> None:
+    """A fleet behind one address shares a reference, and long derivations take their time."""
+    await desk.add()
+    count = PER_ADDRESS.burst * 2
+    found = await asyncio.gather(*(desk.verify() for _ in range(count)))
+    assert [one.name for one in found] == ["device-1"] * count
+
+
+@on_sqlite
+async def test_right_message_waits_for_the_verdict_on_wrong_ones_and_no_longer(desk: Desk) -> None:
+    await desk.add()
+    wrong = [desk.refused("device-1", Message(b"wrong")) for _ in range(PER_USER_AND_ADDRESS.burst)]
+    *refusals, last = await asyncio.gather(*wrong, desk.refused("device-1"))
+    assert {error.code for error in refusals} == {ReasonCode.AUTH_FAILED}
+    assert last.code is ReasonCode.AUTH_THROTTLED
+    desk.at += 3600
+    assert (await desk.verify()).name == "device-1"
+
+
+@on_sqlite
 async def test_secret_that_was_sealed_under_another_server_key_is_a_fault_of_ours(desk: Desk) -> None:
     await desk.add(sealed=seal(b"x" * 32, "id", SECRET))
     assert isinstance(await desk.refused(), SecretUnavailable)
