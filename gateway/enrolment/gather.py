@@ -15,6 +15,7 @@ from gateway.enrolment.correlation import correlation_hash
 from gateway.model.certificate import CertificateRecord, CertificateStatus
 from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import BASIC, SCEP_CHALLENGE
+from gateway.model.ids import RequestId
 from gateway.model.keys import ClientKey, KeyToCome
 from gateway.model.outcome import State
 from gateway.policy.renewal_check import RENEWING
@@ -113,7 +114,15 @@ def _claimed_identity(claims: Claims, looked: Looked) -> str:
 
 def find_earlier(connection: Connection, correlation: str) -> Earlier | None:
     """The request that holds this correlation, whatever its state."""
-    row = requests.by_correlation(connection, correlation)
+    return _with_certificate(connection, requests.by_correlation(connection, correlation))
+
+
+def find_recorded(connection: Connection, request_id: RequestId) -> Earlier | None:
+    """The request with this id, whatever its state."""
+    return _with_certificate(connection, requests.get(connection, request_id))
+
+
+def _with_certificate(connection: Connection, row: RequestRow | None) -> Earlier | None:
     if row is None:
         return None
     if row.state not in _CERTIFIED or row.certificate_sha256 is None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-
-from sqlalchemy import Connection
+from datetime import timedelta
+from functools import partial
 
 from gateway.authn.authenticate import Authenticator
 from gateway.authn.refusal import CredentialRefused
@@ -22,7 +21,7 @@ from gateway.enrolment.bundle import ActiveBundle
 from gateway.enrolment.closing import COMPROMISED_KEY, Work
 from gateway.enrolment.confirmation import confirm
 from gateway.enrolment.correlation import transaction_hash
-from gateway.enrolment.gather import Earlier, Gathered, find_earlier, find_unconfirmed, renews_in_transaction
+from gateway.enrolment.gather import Earlier, Gathered, find_recorded, renews_in_transaction
 from gateway.enrolment.plan_json import asked_dates, plan_to_json
 from gateway.enrolment.record import Judged
 from gateway.enrolment.refusals import Refusals
@@ -32,6 +31,7 @@ from gateway.enrolment.repeat import (
     transaction_reason,
     unconfirmed_reason,
     under_work,
+    what_became,
 )
 from gateway.enrolment.settle import Recheck, Settlement
 from gateway.enrolment.verification import Verification
@@ -69,6 +69,8 @@ _NO_CSR = Reason(
     "that may be sent on",
     "csr",
 )
+
+_JUDGEMENTS = 3  # of one request; the second finds who was first, unless that one has a successor already
 
 Observe = Callable[[str, str, str], None]
 
@@ -183,7 +185,7 @@ class EnrolmentService:
     async def _submit(self, request: EnrolmentRequest) -> Outcome:
         self._under_way += 1
         try:
-            outcome = await self._judge(request)
+            outcome = await self._judged(request)
         finally:
             self._under_way -= 1
         self._observed(request.protocol, outcome)
@@ -200,9 +202,24 @@ class EnrolmentService:
             case Unavailable(reason, _, _):
                 self._observe(protocol, "unavailable", reason.code)
 
-    async def _judge(self, request: EnrolmentRequest) -> Outcome:
+    async def _judged(self, request: EnrolmentRequest) -> Outcome:
+        """Judge a request, and judge it anew where another one was first: the same message at the same time,
+        or one that used up the one-time credential. What is recorded by then decides."""
+        for _ in range(_JUDGEMENTS):
+            request_id = new_id()
+            try:
+                return await self._judge(request, request_id)
+            except Conflict:
+                find = partial(find_recorded, request_id=request_id)
+                recorded = await self._store.reader.read(find)
+                if recorded is not None:  # a job was faster than this call of the CA
+                    return await what_became(self._store, recorded, self._clock.now())
+        return under_work()
+
+    async def _judge(self, request: EnrolmentRequest, request_id: RequestId) -> Outcome:
+        """Raises Conflict where somebody else has written meanwhile what decides about this request."""
         bundle, now = self._bundle.current, self._clock.now()
-        judged = Judged(request, new_id(), now, Evidence())
+        judged = Judged(request, request_id, now, Evidence())
         selected = select(bundle, request)
         if isinstance(selected, NotSelected):
             denied = Deny(None, bundle.sha256, selected.reasons, selected.trace)
@@ -257,9 +274,6 @@ class EnrolmentService:
             return await self._issue(judged, decision, found.earlier)
         except BackendUnavailable as error:
             return Unavailable(error.reason, error.retry_after_s)
-        except Conflict:
-            # The same request came twice at once, or a one-time credential was just used up.
-            return await self._winner(judged, bundle, selected)
 
     async def _authorized(self, judged: Judged, bundle: Bundle) -> Evidence | Refused | Unavailable:
         request = judged.request
@@ -325,20 +339,6 @@ class EnrolmentService:
             if credential.credential_id is not None and credential.counted:
                 credentials.use(unit, credential.credential_id, judged.now)
         return unit
-
-    async def _winner(self, judged: Judged, bundle: Bundle, selected: Selected) -> Outcome:
-        """What is said to a message whose request could not be recorded, since another one was first."""
-
-        def look(connection: Connection) -> tuple[Earlier | None, datetime | None]:
-            earlier = find_earlier(connection, judged.correlation or "")
-            return earlier, find_unconfirmed(connection, judged.request, judged.now)
-
-        earlier, unconfirmed_until = await self._store.reader.read(look)
-        again = await self._again(judged, bundle, selected, earlier)
-        if again is None and unconfirmed_until is not None:
-            reason = unconfirmed_reason(unconfirmed_until)
-            return await self._deny(judged, bundle, selected, "transaction", reason)
-        return again or under_work()
 
     async def _deny(
         self, judged: Judged, bundle: Bundle, selected: Selected, step: str, reason: Reason

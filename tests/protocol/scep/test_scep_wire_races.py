@@ -16,12 +16,13 @@ from cryptography.hazmat.primitives import hashes
 from tests.support import keys, pki, policies
 from tests.support.authority import key_usage
 from tests.support.gateway import GatewayDidNotStartError
-from tests.support.scep_answer import FAILURE, SUCCESS, CertRep, issued
+from tests.support.scep_answer import BAD_REQUEST, FAILURE, SUCCESS, CertRep, issued, refused
 from tests.support.scep_client import Device, HttpAnswer
 from tests.support.scep_lab import ScepLab, bundle, endpoint, first, rsa_key, running_lab
 from tests.unit.ca_backend.sample_ca import SampleCa
 
 CLIENTS = 50
+PATIENCE_S = 90.0  # nothing here is about how fast the machine is
 
 
 def _at_once(lab: ScepLab, messages: list[bytes]) -> list[HttpAnswer]:
@@ -31,14 +32,14 @@ def _at_once(lab: ScepLab, messages: list[bytes]) -> list[HttpAnswer]:
 
     def send(number: int) -> None:
         servers[number].get("operation=GetCACaps")  # the connection stands
-        ready.wait(30)
+        ready.wait(PATIENCE_S)
         answers[number] = servers[number].post(messages[number])
 
     threads = [threading.Thread(target=send, args=(number,)) for number in range(len(messages))]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     for server in servers:
         server.close()
     return [answers[number] for number in range(len(messages))]
@@ -57,18 +58,19 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_one_challenge_used_by_fifty_clients_at_once_gives_one_certificate(store: ScepLab) -> None:
-    """scep.md C39, C52: who is too close behind the winner is told to ask again, then that it is used."""
+    """scep.md C39, C52: everybody else gets a CertRep with failInfo, as with a challenge used long ago."""
     challenge = store.new_challenge()
     before = store.count("certificate", "protocol = 'scep'")
     devices = [store.device(key=f"racer-{number % 5}") for number in range(CLIENTS)]
     messages = [device.message(device.csr(challenge)).build() for device in devices]
     answers = _at_once(store, messages)
-    for number, answer in enumerate(answers):
-        if answer.status == 503:
-            assert int(answer.headers["retry-after"]) >= 1
-            answers[number] = store.server().post(messages[number])
+    assert Counter(answer.status for answer in answers) == {200: CLIENTS}
     replies = _replies(store, devices, answers)
     assert Counter(reply.status for reply in replies) == {SUCCESS: 1, FAILURE: CLIENTS - 1}
+    for reply in replies:
+        if reply.status == FAILURE:
+            text = refused(reply, BAD_REQUEST, "auth.failed")
+            assert "used up" in str(store.row(text).decision["trace"])
     assert store.count("certificate", "protocol = 'scep'") - before == 1
 
 
@@ -123,7 +125,7 @@ def test_ca_that_is_gone_is_503_or_pending_and_never_two_certificates(far: tuple
 
 def _until_issued(device: Device, octets: bytes) -> list[CertRep]:
     found: list[CertRep] = []
-    until = datetime.now(UTC) + timedelta(seconds=40)
+    until = datetime.now(UTC) + timedelta(seconds=PATIENCE_S)
     wait = threading.Event()
     while datetime.now(UTC) < until:
         answer = device.server.post(octets)

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from gateway.enrolment.approval import approve
-from gateway.model.outcome import Issued, Pending, Refused, State, Unavailable
+from gateway.model.outcome import Issued, Pending, Refused, State
 from gateway.model.reasons import ReasonCode
 from gateway.store import credentials
 from gateway.store.unit import Unit
@@ -31,10 +31,20 @@ async def test_used_up_credential_is_refused_for_another_request(house: House) -
 
 
 async def test_one_time_credential_serves_one_of_many_requests_at_once(house: House) -> None:
+    """Whoever was too late is told so at once, not to ask again."""
     await house.credential("device", uses_left=1)
     found = await asyncio.gather(*(house.submit(house.request(f"h{n}.test")) for n in range(8)))
     assert sum(isinstance(outcome, Issued) for outcome in found) == 1
-    assert all(isinstance(outcome, Issued | Refused | Unavailable) for outcome in found)
+    refused = [outcome for outcome in found if isinstance(outcome, Refused)]
+    assert [outcome.reasons[0].code for outcome in refused] == [ReasonCode.AUTH_FAILED] * 7
+    assert all("used up" in outcome.reasons[0].message for outcome in refused)
+
+
+async def test_credential_for_three_uses_serves_three_of_many_requests_at_once(house: House) -> None:
+    await house.credential("device", uses_left=3)
+    found = await asyncio.gather(*(house.submit(house.request(f"h{n}.test")) for n in range(8)))
+    assert sum(isinstance(outcome, Issued) for outcome in found) == 3
+    assert sum(isinstance(outcome, Refused) for outcome in found) == 5
 
 
 async def test_poll_after_the_credential_expired_is_answered(house: House) -> None:
