@@ -102,6 +102,7 @@ def _announce(config: Config, data: DataDirectory, addresses: Addresses, prepare
         issuing=prepared.issuing,
         crl=prepared.crl,
         names=quickstart.DEMO_NAMES if are_packaged(config.policies) else (),
+        database=config.database_kind,
         est=est,
         acme=_acme_access(config, data, addresses, prepared),
         scep=_scep_access(config, data, addresses, prepared),

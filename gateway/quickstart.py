@@ -99,7 +99,8 @@ class QuickStart:
     """Content of quickstart.json; a part is None where it does not work on this gateway.
 
     ``root_pem`` is absolute, ``issuing`` describes the issuing CA (subject, sha256, pem), ``crl`` is its URL.
-    ``names`` are what the default policies allow; empty where others decide.
+    ``names`` are what the default policies allow; empty where others decide. By ``database``, its kind,
+    commands notice that they were pointed at another one.
     """
 
     https: str | None
@@ -108,6 +109,7 @@ class QuickStart:
     issuing: Mapping[str, str]
     crl: str | None
     names: tuple[str, ...] = DEMO_NAMES
+    database: str | None = None  # sqlite or postgresql
     est: EstAccess | None = None
     acme: AcmeAccess | None = None
     scep: ScepAccess | None = None
@@ -123,6 +125,7 @@ class QuickStart:
             "https": self.https,
             "http": self.http,
             "root_pem": str(self.root_pem),
+            "database": self.database,
             "ca": ca,
             "names": list(self.names) or None,
             "acme": None if self.acme is None else self.acme.document(),
@@ -179,6 +182,16 @@ def demo_wanted(setting: str, addresses: Iterable[str]) -> bool:
 def write(path: Path, quick_start: QuickStart) -> None:
     """Write quickstart.json in one step, mode 0600."""
     write_durably(path, (json.dumps(quick_start.document(), indent=2) + "\n").encode())
+
+
+def database_in(path: Path) -> str | None:
+    """The kind of database of the gateway that is ready there; None without one, or if it cannot be told."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    found = document.get("database") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else None
 
 
 def remove(path: Path) -> None:

@@ -84,7 +84,7 @@ def _summary(config: Config) -> dict[str, object]:
 
     return {
         "data_directory": str(config.data_directory),
-        "database": "sqlite" if config.uses_sqlite else "postgresql",
+        "database": config.database_kind,
         "policies": str(config.policies),
         "workers": config.worker_count,
         "listeners": [

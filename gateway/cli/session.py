@@ -45,9 +45,27 @@ def open_session(config_file: Path | None, data_dir: Path | None) -> Iterator[Se
 
     config = load_config(config_file, data_dir)
     data = open_existing(config.data_directory)
+    _refuse_other_database(config, data)
     refuse_missing_database(config)
     with Store(config.database_url) as store:
         yield Session(config, data, store)
+
+
+def _refuse_other_database(config: Config, data: DataDirectory) -> None:
+    """Raise ConfigurationError where the gateway runs on another kind of database than this command has.
+
+    A file that was left behind when the gateway moved to PostgreSQL would give old answers, and take new
+    credentials and revocations that nobody ever looks at.
+    """
+    from gateway.quickstart import database_in
+
+    running = database_in(data.quickstart_file)
+    if running is not None and running != config.database_kind:
+        raise ConfigurationError(
+            f"the gateway of {data.path} runs on {running}, but this command would use "
+            f"{config.database_kind}; give it the gateway's configuration: --config FILE, PKIGATE_CONFIG "
+            "or PKIGATE_DATABASE_URL"
+        )
 
 
 def refuse_missing_database(config: Config) -> None:

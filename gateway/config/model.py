@@ -239,6 +239,11 @@ class Config(Section):
         return self.database_url.startswith("sqlite")
 
     @property
+    def database_kind(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return "sqlite" if self.uses_sqlite else "postgresql"
+
+    @property
     def worker_count(self) -> int:
         """How many workers to start: ``workers``, or what ``auto`` means here."""
         if self.workers != "auto":
