@@ -201,7 +201,8 @@ def _record(session: Session, draft: Draft, given: str | None) -> tuple[NewCrede
     from gateway.store.unit import Unit
 
     made = making.new_credential(session.data.server_key(), draft, source="cli", given=given)
-    warnings = session.read(lambda connection: making.endpoint_warnings(connection, made.row))
+    known = session.read(making.recorded_endpoints) if draft.endpoints else None
+    warnings = [] if known is None else making.endpoint_warnings(made.row, known)
     if given is not None:
         session.read(lambda connection: making.check_unused(connection, made.row))
     unit = Unit()

@@ -10,6 +10,8 @@ from ca_backend.api import PublishedUrls
 from gateway.config import Config, Listener, require_public_urls, split_resolver
 from gateway.config.validation import LAB_SUFFIXES
 from gateway.datadir import DataDirectory, settle_ports
+from gateway.http.edge import APP_SERVICE as API_SERVICE
+from gateway.http.edge import TLS_ONLY_SERVICES
 from gateway.http.listener import (
     CertificateHeader,
     ClientCertificateMode,
@@ -104,6 +106,15 @@ def listener_specs(config: Config, addresses: Addresses, load: LoadCredentials) 
             )
         )
     return tuple(specs)
+
+
+def tls_only_services(config: Config) -> frozenset[str]:
+    """What is never served over plain HTTP: EST (RFC 7030 section 3.3), and the API, whose tokens go over the
+    wire in clear; but in lab mode the API is, if no other machine can listen."""
+    plain = [one.address for one in config.listeners if one.plain and API_SERVICE in one.serves]
+    if config.lab.enabled and plain and all(ipaddress.ip_address(one).is_loopback for one in plain):
+        return TLS_ONLY_SERVICES
+    return TLS_ONLY_SERVICES | {API_SERVICE}
 
 
 def _spec(config: Config, listener: Listener, port: int, load: LoadCredentials) -> ListenerSpec:

@@ -1,4 +1,4 @@
-"""The FastAPI application beside the protocols: health now, the REST API as it grows."""
+"""The FastAPI application beside the protocols: the REST API, and health on every listener."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
-from gateway import __version__
+from gateway.admin.application import AdminServices, api_application
 
 Components = Callable[[], Awaitable[dict[str, str]]]
 
 
-def web_application(components: Components) -> FastAPI:
+def web_application(components: Components, services: AdminServices) -> FastAPI:
     """``components`` gives each part's state: "ok", "degraded: why", or "down: why"."""
-    app = FastAPI(
-        title="pkigate",
-        version=__version__,
-        openapi_url="/api/v1/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-    )
+    app = api_application(services)
 
     @app.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
     async def healthz() -> Response:
@@ -36,10 +30,5 @@ def web_application(components: Components) -> FastAPI:
         degraded = sorted(name for name, state in found.items() if state.startswith("degraded"))
         body: dict[str, Any] = {"ready": not down, "components": found, "degraded": degraded}
         return JSONResponse(body, status_code=503 if down else 200)
-
-    @app.get("/api/v1/version", tags=["about"])
-    async def version() -> dict[str, str]:
-        """The version of this gateway."""
-        return {"version": __version__}
 
     return app

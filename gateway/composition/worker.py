@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from gateway.admin.application import AdminServices
+from gateway.authn.api_tokens import ApiTokens
 from gateway.authn.authenticate import Authenticator
 from gateway.authn.external import ExternalAccounts
 from gateway.authn.shared_secrets import SharedSecrets
 from gateway.clock import SystemClock
-from gateway.composition.addresses import Addresses, network_settings
+from gateway.composition.addresses import Addresses, network_settings, tls_only_services
 from gateway.composition.background import Background
 from gateway.composition.base_urls import KnownBaseUrls
 from gateway.composition.ca_information import EndpointCas
@@ -31,6 +33,7 @@ from gateway.composition.services import GatewayServices
 from gateway.composition.tls_identity import TlsIdentity
 from gateway.composition.web import web_application
 from gateway.config import Config
+from gateway.credentials.service import CredentialService
 from gateway.datadir import DataDirectory
 from gateway.enrolment.crl import CrlPublisher
 from gateway.enrolment.issued import IssuedCertificates
@@ -51,6 +54,7 @@ from gateway.model.ids import ProtocolName
 from gateway.outbound.network import Network
 from gateway.plugins import Plugins
 from gateway.store import leases
+from gateway.store.api_answers import AnswerRetention
 from gateway.store.once import Once, open_once
 from gateway.store.retention import JobRetention
 from gateway.store.store import Store
@@ -101,6 +105,7 @@ class Worker:
         self._tls = TlsIdentity(config, data)
         self._instance = data.instance()
         self._job_retention = JobRetention(self._store)
+        self._answer_retention = AnswerRetention(self._store)
         self._background = Background()
         self._stop = asyncio.Event()
 
@@ -196,8 +201,9 @@ class Worker:
         )
         return Edge(
             routes=self._routes(front_ends),
-            app=web_application(readiness.components),
+            app=web_application(readiness.components, self._admin_services()),
             listeners=specs,
+            tls_only=tls_only_services(self._config),
             trusted_proxies=self._config.trusted_proxies,
             # Without public URLs nobody has said by which names clients come.
             hosts=frozenset(name.lower() for name in self._config.tls_names())
@@ -226,6 +232,14 @@ class Worker:
             worker=f"{self._instance}:{self._holder.slot}",
         )
 
+    def _admin_services(self) -> AdminServices:
+        server_key = self._data.server_key()
+        made = CredentialService(
+            self._store, server_key, self._clock, lambda: self._bundle.current.endpoints.keys()
+        )
+        tokens = ApiTokens(self._store, server_key, self._clock, time.monotonic)
+        return AdminServices(made, tokens.verify, self._clock)
+
     def _routes(self, front_ends: MountedFrontEnds) -> tuple[PathRoute, ...]:
         published = Publisher(self._crls, self._clock).routes()
         return (self._metrics.route(), *front_ends.routes(), *published)
@@ -236,6 +250,7 @@ class Worker:
         if await leases.acquire(self._store.recorder, HOUSE_LEASE, self._owner, now, now + LEASE):
             await front_ends.keep_house()
             await self._job_retention.prune(now)
+            await self._answer_retention.prune(now)
 
     async def _gauges(self) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -96,20 +96,21 @@ def check_unused(connection: Connection, row: CredentialRow) -> None:
         )
 
 
-def endpoint_warnings(connection: Connection, row: CredentialRow) -> list[str]:
-    """Of endpoints that the active bundle does not have: allowed, since they may come later."""
-    active = bundles.active(connection) if row.endpoints else None
+def recorded_endpoints(connection: Connection) -> frozenset[tuple[str, str]] | None:
+    """Protocol and name of each endpoint of the active bundle; None: no gateway has started here yet."""
+    active = bundles.active(connection)
     bundle = None if active is None else bundles.get(connection, active)
     if bundle is None:
-        return []  # for all, or no gateway has started on this database yet
+        return None
+    documents = json.loads(bundle.documents)
+    found = [document for document in documents if document["kind"] == "Endpoint"]
+    return frozenset((str(one["protocol"]), str(one["metadata"]["name"])) for one in found)
+
+
+def endpoint_warnings(row: CredentialRow, endpoints: Collection[tuple[str, str]]) -> list[str]:
+    """Of endpoints that are not among these (protocol, name): allowed, since they may come later."""
     every = row.kind == API_TOKEN  # bounds what it makes, whatever the protocol
-    known = sorted(
-        {
-            str(document["metadata"]["name"])
-            for document in json.loads(bundle.documents)
-            if document["kind"] == "Endpoint" and (every or document["protocol"] == row.protocol)
-        }
-    )
+    known = sorted({name for protocol, name in endpoints if every or protocol == row.protocol})
     listed = ", ".join(known) or "none"
     what = "endpoint" if every else f"{row.protocol} endpoint"
     return [

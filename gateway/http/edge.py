@@ -52,7 +52,8 @@ class Edge:
     """ASGI callable for all listeners of one worker; ``scope["pkigate.connection"]`` says which one it is.
 
     ``routes`` hold the front ends' paths; paths below ``app_prefix`` and what no route takes go to ``app``.
-    ``hosts``: the names in the Host field that are answered, in lower case; empty for all.
+    ``hosts``: the names in the Host field that are answered, in lower case; empty for all. ``tls_only``: the
+    services that are refused where a request came in clear.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Edge:
         request_log: RequestLog | None = None,
         app_prefix: str = "/api/",
         hosts: frozenset[str] = frozenset(),
+        tls_only: frozenset[str] = TLS_ONLY_SERVICES,
     ) -> None:
         self._exact = {route.prefix: route for route in routes}
         self._prefixes = tuple(
@@ -76,6 +78,7 @@ class Edge:
         self._app = app
         self._app_prefix = app_prefix
         self._hosts = hosts
+        self._tls_only = tls_only
         self._listeners = tuple(listeners)
         self._proxies = TrustedProxies(trusted_proxies)
         self._metrics = metrics or Metrics()
@@ -218,7 +221,7 @@ class Edge:
             return
         if self._hosts and service not in _RELYING_PARTY_SERVICES:
             self._check_host(request)
-        insecure = service in TLS_ONLY_SERVICES and request.scheme != "https"
+        insecure = service in self._tls_only and request.scheme != "https"
         if service in listener.serves and not insecure:
             return
         known = service != APP_SERVICE or request.path.startswith(self._app_prefix)
