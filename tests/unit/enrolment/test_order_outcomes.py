@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
@@ -71,6 +72,7 @@ async def test_order_is_processing_while_its_ca_is_away_and_then_issued(
             order_house.clock.advance(minutes=10)
             await order_house.work.sweep()
             order_house.runner.wake()
+            await _waits_again(order_house)
         order_house.foreign.before = lambda _: None
         await order_house.reaches(first.request_id, State.ISSUED, seconds=1)
     assert isinstance(await order_house.outcome_of("o1", "acme-foreign"), Issued)
@@ -131,6 +133,16 @@ async def _recorded(house: OrderHouse, order_id: str, state: State, retry_after_
         row = replace(row, certificate_sha256=issued.sha256)
     requests.insert(unit, row)
     await house.store.recorder.commit(unit)
+
+
+async def _waits_again(house: OrderHouse) -> None:
+    """Its job has had its turn: the clock must not go past the lease of one that runs."""
+    async with asyncio.timeout(60):
+        while any(
+            job.state == "running" or (job.state == "ready" and job.run_at <= house.clock.now())
+            for job in await house.jobs()
+        ):
+            await asyncio.sleep(0.01)
 
 
 def _state(house: OrderHouse, outcome: Outcome | None) -> order_state.OrderState:
