@@ -17,7 +17,7 @@ from tests.support.ports import spare_port
 APPROVAL = {"required": 1, "expires": "1h", "retry_after": "1s"}
 
 
-FOREIGN_CLIENT_S = 180  # a slow machine starts gateways and other people's programs several times in one test
+FOREIGN_CLIENT_S = 600  # a slow machine starts gateways and other people's programs several times in one test
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

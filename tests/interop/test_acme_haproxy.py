@@ -107,7 +107,7 @@ def test_directory_behind_the_balancer_names_its_address(site: Site) -> None:
     """acme.md C1, C33"""
     trust = ssl.create_default_context(cafile=str(site.balancer.trust_pem))
     for _ in site.gateways:
-        with urllib.request.urlopen(site.directory, context=trust, timeout=10) as answer:
+        with urllib.request.urlopen(site.directory, context=trust, timeout=60) as answer:
             found = json.load(answer)
         assert found["newOrder"].startswith(site.balancer.public_urls[0])
 

@@ -20,7 +20,7 @@ from tests.support.openssl import Judge
 
 pytestmark = pytest.mark.interop
 
-_WAIT_S = 45
+_WAIT_S = 90
 _CONFIGURATION = """
 ServerRoot {directory}
 DefaultRuntimeDir {directory}

@@ -76,14 +76,14 @@ def test_strongswan_reenrols_and_is_revoked(gateway: Gateway, judge: Judge, tmp_
 def test_strongswan_polls_until_a_person_approves(approving: Gateway, tmp_path: Path) -> None:
     host = "swan-waits.test"
     _key_and_csr(tmp_path, host)
-    polling = ("--interval", "1", "--maxpolltime", "60")
+    polling = ("--interval", "1", "--maxpolltime", "200")
     command = _est(approving, host, *_userpass(approving), *polling)
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as waiting:
         request_id = _parked(approving, host)
         time.sleep(1.5)  # let it poll while nobody has decided
         assert waiting.poll() is None, "it does not wait"
         approving.cli("request", "approve", request_id)
-        certificate_pem, said = waiting.communicate(timeout=60)
+        certificate_pem, said = waiting.communicate(timeout=240)
     assert waiting.returncode == 0, said
     path = tmp_path / "waited.pem"
     path.write_bytes(certificate_pem)
@@ -91,7 +91,7 @@ def test_strongswan_polls_until_a_person_approves(approving: Gateway, tmp_path: 
 
 
 def _parked(gateway: Gateway, host: str) -> str:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         listed = gateway.cli_json("request", "list", "--state", "awaiting-approval")
         for row in listed["requests"]:

@@ -100,7 +100,7 @@ def test_strongswan_renews_with_a_new_key(swan: Swan, gateway: Gateway, judge: J
     second = swan.enrol(swan.key("new.key"), host, *renewal, password=False)
     judge.assert_valid(second)
     assert certificate(second).public_key() != certificate(first).public_key()
-    assert "RenewalReq" in gateway.log
+    gateway.log_with("RenewalReq")
     (new, old) = gateway.cli_json("cert", "list", host)["certificates"]
     assert new["predecessor_sha256"] == old["sha256"]
 
@@ -129,4 +129,4 @@ def test_strongswan_polls_until_a_person_approves(approving: Gateway, tmp_path: 
     path = tmp_path / "waited.pem"
     path.write_bytes(certificate_pem)
     Judge(approving, tmp_path).assert_valid(path)
-    assert "CertPoll" in approving.log
+    approving.log_with("CertPoll")

@@ -35,7 +35,7 @@ class AcmeClient:
     root_pem: Path
     key: pki.PrivateKey = field(default_factory=pki.key)
     kid: str | None = None
-    timeout_s: float = 20.0
+    timeout_s: float = 60.0
     nonce: str | None = None  # the newest one that was not used
     user_agent: str | None = "acme-tests/1"
     listener: str | None = None  # https://host:port to connect to, where the URLs name something else
@@ -200,7 +200,7 @@ class AcmeClient:
         order.prove(responder)
         return order.certified()
 
-    def wait(self, url: str, until: Sequence[str] = FINAL, *, seconds: float = 30.0) -> Any:
+    def wait(self, url: str, until: Sequence[str] = FINAL, *, seconds: float = 60.0) -> Any:
         """Read an order, authorization or challenge until its status is one of these."""
         deadline = time.monotonic() + seconds
         while (found := self.post(url).ok())["status"] not in until:

@@ -110,7 +110,7 @@ def run_client(
     *command: str | Path,
     cwd: Path,
     environment: Mapping[str, str] | None = None,
-    timeout_s: float = 90,
+    timeout_s: float = 240,
     fails: bool = False,
 ) -> str:
     """Run a foreign client in a clean environment; gives what it said. ``fails``: it must not succeed."""

@@ -74,7 +74,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.responder.asked.append(Asked(self.path, host, self.client_address[0]))
         page = self.responder.pages.get(self.path.removeprefix(CHALLENGE_PATH), Page(b"not here", 404))
         if page.gate is not None:
-            page.gate.wait(20)
+            page.gate.wait(100)
         self.send_response(page.status)
         for name, value in page.headers:
             self.send_header(name, value)
@@ -208,7 +208,7 @@ def _shake_hands(connection: socket.socket, responder: AlpnResponder, choose: An
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(list(responder.protocols))
     context.sni_callback = choose
-    connection.settimeout(10)
+    connection.settimeout(60)
     quiet = contextlib.suppress(OSError, ssl.SSLError)
     with quiet, connection, context.wrap_socket(connection, server_side=True) as tls:
         tls.recv(1)

@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.support.ports import spare_port
 
 PROGRAM = "/usr/bin/pebble-challtestsrv"
-_READY_S = 15
+_READY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class ChallengeDns:
         request = urllib.request.Request(
             f"{self.management}/{operation}", data=json.dumps(document).encode(), method="POST"
         )
-        with urllib.request.urlopen(request, timeout=5):
+        with urllib.request.urlopen(request, timeout=20):
             pass
 
 

@@ -73,6 +73,13 @@ def everything(name: str, first_priority: int, **options: Any) -> list[policies.
     ]
 
 
+def profiled(endpoint: str, first_priority: int) -> list[policies.Document]:
+    """A policy for the profile ``short-lived``, and one for all else."""
+    short = enroll_policy("short", endpoint, first_priority, {"mac": {}}, validity={"default": "7d"})
+    short["match"]["profile"] = "short-lived"
+    return [short, enroll_policy("long", endpoint, first_priority + 1, {"mac": {}})]
+
+
 def _documents(lab: Foreign) -> list[policies.Document]:
     factory, authority = {"signature": {"trust": "factory"}}, {"signature": {"trust": "ras", "ra": True}}
     with_usage = {"signature": {"trust": "ras", "ra": True, "extended_key_usage": ["cmcRA"]}}
@@ -100,6 +107,11 @@ def _documents(lab: Foreign) -> list[policies.Document]:
         revoke_policy("ra-revoke", "ra", 121, with_usage),
         cmp_endpoint("approval"),
         enroll_policy("approval", "approval", 130, {"mac": {}}, approval=slow),
+        renew_policy("approval-again", "approval", 131, approval=slow),
+        cmp_endpoint("hasty"),
+        enroll_policy("hasty", "hasty", 132, {"mac": {}}, approval={**slow, "expires": "1s"}),
+        cmp_endpoint("profiled"),
+        *profiled("profiled", 134),
         cmp_endpoint("wishes"),
         enroll_policy("wishes", "wishes", 140, {"mac": {}}, validity=asked),
         cmp_endpoint("closed"),

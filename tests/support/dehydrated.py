@@ -14,7 +14,7 @@ class Dehydrated:
 
     directory: Path
 
-    def __call__(self, *arguments: str | Path, timeout_s: float = 90) -> str:
+    def __call__(self, *arguments: str | Path, timeout_s: float = 240) -> str:
         command = ("/usr/bin/dehydrated", "-f", self.directory / "config", *arguments)
         return run_client(*command, cwd=self.directory, timeout_s=timeout_s)
 

@@ -192,7 +192,7 @@ def _serve_tcp(server: DnsServer, listener: socket.socket) -> None:
         except OSError:
             return
         with connection, contextlib.suppress(OSError):
-            connection.settimeout(5)
+            connection.settimeout(30)
             length = int.from_bytes(connection.recv(2), "big")
             answer = server.answer(connection.recv(length), "tcp")
             if answer is not None:

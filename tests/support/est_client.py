@@ -109,7 +109,7 @@ class EstClient:
     identity: pki.Identity | None = None
     endpoint: str | None = None
     style: Style = PLAIN
-    timeout_s: float = 20.0
+    timeout_s: float = 60.0
     exporter: bool = False
 
     def having(self, **changes: Any) -> Self:

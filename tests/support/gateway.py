@@ -55,8 +55,9 @@ class Gateway:
 
     @property
     def log_records(self) -> list[dict[str, Any]]:
-        """Every JSON line of the log."""
-        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        """Every JSON line of the log that is whole."""
+        lines = self.log.rpartition("\n")[0].splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     @property
     def quickstart_path(self) -> Path:
@@ -74,7 +75,7 @@ class Gateway:
 
     # -- life --
 
-    def start(self, timeout_s: float = 45.0) -> None:
+    def start(self, timeout_s: float = 90.0) -> None:
         """Start and wait until every worker listens. Raises GatewayDidNotStartError."""
         self.spawn()
         self.wait_ready(timeout_s)
@@ -128,7 +129,7 @@ class Gateway:
         # JSON is YAML, and says strings, numbers and lists without any doubt.
         (self.directory / "pkigate.yaml").write_text(json.dumps(config, indent=1) + "\n")
 
-    def wait_ready(self, timeout_s: float = 45.0) -> None:
+    def wait_ready(self, timeout_s: float = 90.0) -> None:
         assert self.process is not None
         deadline = time.monotonic() + timeout_s
         while not self.quickstart_path.exists():
@@ -139,7 +140,7 @@ class Gateway:
                 raise GatewayDidNotStartError(f"not ready after {timeout_s} s\n{self.log[-4000:]}")
             time.sleep(0.01)
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = 60.0) -> int:
         """SIGTERM to the supervisor and wait for the drain; gives the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -161,13 +162,21 @@ class Gateway:
         self.stop()
         self.start()
 
-    def banner_command(self, begins: str, timeout_s: float = 10.0) -> str:
-        """The copy-paste command of the banner that begins so, as it stands; the banner comes right after
-        quickstart.json."""
+    def log_with(self, text: str, timeout_s: float = 60.0) -> str:
+        """The log's whole lines, once this stands in them: they come a little later than what they tell."""
         deadline = time.monotonic() + timeout_s
-        while "Stop with Ctrl-C" not in self.log and time.monotonic() < deadline:
+        while text not in (found := self.log.rpartition("\n")[0] + "\n"):
+            assert time.monotonic() < deadline, f"no {text!r} in the log:\n{found[-4000:]}"
             time.sleep(0.01)
-        found = re.search(rf"^({re.escape(begins)}.*?)\n\s*\n", self.log, re.DOTALL | re.MULTILINE)
+        return found
+
+    def banner(self) -> str:
+        """The log with the whole banner in it, which comes right after quickstart.json."""
+        return self.log_with("Stop with Ctrl-C")
+
+    def banner_command(self, begins: str) -> str:
+        """The copy-paste command of the banner that begins so, as it stands."""
+        found = re.search(rf"^({re.escape(begins)}.*?)\n\s*\n", self.banner(), re.DOTALL | re.MULTILINE)
         assert found, f"no command in the banner begins with {begins!r}:\n{self.log[:4000]}"
         return found.group(1)
 
@@ -195,7 +204,7 @@ class Gateway:
             [str(PKIGATE), *arguments, *self.cli_options],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
             cwd=self.directory,
             env={**os.environ, **self.environment},

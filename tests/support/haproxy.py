@@ -14,7 +14,7 @@ from tests.support.openssl import run
 from tests.support.ports import spare_port
 
 PROGRAM = "/usr/sbin/haproxy"
-_READY_S = 15
+_READY_S = 60
 _CONFIGURATION = """
 global
     maxconn 500

@@ -40,7 +40,7 @@ class Judge:
         assert isinstance(points, x509.CRLDistributionPoints)
         names = points[0].full_name
         assert names is not None
-        with urllib.request.urlopen(names[0].value, timeout=10) as answer:
+        with urllib.request.urlopen(names[0].value, timeout=60) as answer:
             crl = x509.load_der_x509_crl(answer.read())
         path = self._directory / "current.crl"
         path.write_bytes(crl.public_bytes(Encoding.PEM))
@@ -55,7 +55,7 @@ class Judge:
             for one in access
             if one.access_method == AuthorityInformationAccessOID.CA_ISSUERS
         ]
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             issuer = x509.load_der_x509_certificate(answer.read())
         path = self._directory / "issuer.pem"
         path.write_bytes(issuer.public_bytes(Encoding.PEM))
@@ -65,10 +65,10 @@ class Judge:
         facts = self._gateway.quickstart
         command = ["openssl", "verify", "-CAfile", facts["root_pem"], "-untrusted"]
         command += [str(self.issuer(certificate_pem)), *more, str(certificate_pem)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-def run(*command: str | Path, cwd: Path, stdin: bytes | None = None, timeout_s: float = 60) -> bytes:
+def run(*command: str | Path, cwd: Path, stdin: bytes | None = None, timeout_s: float = 120) -> bytes:
     """Run a foreign client; fails with what it said."""
     completed = subprocess.run(
         [str(part) for part in command],

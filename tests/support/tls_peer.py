@@ -14,7 +14,7 @@ def get(port: int, name: str, root_pem: Path) -> tuple[str, bytes]:
     """The verified certificate as PEM, and the answer to ``GET /``. Raises OSError (ssl.SSLError)."""
     context = ssl.create_default_context(cafile=str(root_pem))
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
         context.wrap_socket(plain, server_hostname=name) as stream,
     ):
         certificate_der = stream.getpeercert(binary_form=True)
@@ -25,7 +25,7 @@ def get(port: int, name: str, root_pem: Path) -> tuple[str, bytes]:
 
 
 def get_once_trusted(
-    port: int, name: str, root_pem: Path, *, timeout_s: float = 45, running: Callable[[], bool]
+    port: int, name: str, root_pem: Path, *, timeout_s: float = 90, running: Callable[[], bool]
 ) -> tuple[str, bytes]:
     """As ``get``, but waits until the server has a certificate that verifies."""
     deadline = time.monotonic() + timeout_s

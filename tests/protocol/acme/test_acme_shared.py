@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,19 +29,21 @@ class Pair:
 
     labs: tuple[Lab, Lab]
 
-    def client(self, place: int, **more: Any) -> AcmeClient:
+    def client(self, place: int, endpoint: str = "", **more: Any) -> AcmeClient:
         """A client whose connection ends at one of them."""
         lab = self.labs[place]
         ports = json.loads((lab.gateway.data / "ports.json").read_text())["ports"]
         listener = f"https://localhost:{ports['https']}"
-        made = AcmeClient(f"{PUBLIC}/acme/directory", lab.gateway.root_pem, listener=listener, **more)
+        made = AcmeClient(
+            f"{PUBLIC}/acme{endpoint}/directory", lab.gateway.root_pem, listener=listener, **more
+        )
         lab.clients.append(made)
         return made
 
-    def both(self) -> tuple[AcmeClient, AcmeClient]:
+    def both(self, endpoint: str = "") -> tuple[AcmeClient, AcmeClient]:
         """One account, seen from both."""
-        first = self.client(0).registered()
-        return first, self.client(1, key=first.key, kid=first.kid)
+        first = self.client(0, endpoint).registered()
+        return first, self.client(1, endpoint, key=first.key, kid=first.kid)
 
     def crowd(self, account: AcmeClient, count: int) -> list[AcmeClient]:
         """Connections of one account, by turns to either."""
@@ -163,10 +166,9 @@ def test_one_key_registered_at_both_is_one_account(pair: Pair) -> None:
     assert sorted(answer.status for answer in answers) == [200] * 11 + [201]
 
 
-@pytest.mark.timeout(150)
 def test_validation_of_a_killed_gateway_is_done_by_the_other(pair: Pair) -> None:
     """acme.md E13: the job is done again; the order does not hang."""
-    first, second = pair.both()
+    first, second = pair.both("/hasty")
     order = first.ordered([new_name("pair")])
     offered, gate = order.challenge(), threading.Event()
     http = pair.labs[0].http
@@ -176,7 +178,7 @@ def test_validation_of_a_killed_gateway_is_done_by_the_other(pair: Pair) -> None
     gateway.kill()
     gate.set()
     try:
-        found = second.wait(order.document["authorizations"][0], seconds=100)
+        found = second.wait(order.document["authorizations"][0], seconds=200)
         assert found["status"] == "valid"
     finally:
         gateway.start()
@@ -199,7 +201,7 @@ def test_database_out_of_reach_is_told_with_the_time_to_ask_again(pair: Pair, po
     finally:
         postgresql_server.restart()
     first.nonce = None
-    for _ in range(50):
-        if (answer := first.post(order.url)).status == 200:
-            break
+    deadline = time.monotonic() + 60
+    while (answer := first.post(order.url)).status == 503 and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert answer.ok()["status"] == "pending"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.support import acme_policies
 from tests.support.acme_lab import endpoint, new_name, running_lab
 
-DRAIN_S = 8
+DRAIN_S = 20  # less than what a look may take
 
 
 def test_validation_by_a_job_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_validation_by_a_job_that_hangs_does_not_hold_up_the_end(tmp_path: Path)
         client.post(offered["url"], {}).ok()
         # Killed, so that it is a job that looks in the next run.
         for times, end in enumerate((lab.gateway.kill, lab.gateway.stop), 1):
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 100
             while lab.http.times_asked(offered["token"]) < times:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
@@ -37,4 +37,4 @@ def test_validation_by_a_job_that_hangs_does_not_hold_up_the_end(tmp_path: Path)
         gate.set()
         lab.close()
         client.nonce = None
-        assert client.wait(order.document["authorizations"][0], seconds=30)["status"] == "valid"
+        assert client.wait(order.document["authorizations"][0])["status"] == "valid"

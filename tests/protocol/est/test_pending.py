@@ -32,7 +32,7 @@ def _parked(labelled: Labelled, host: str) -> dict[str, object]:
 
 
 def _until_answered(client: EstClient, csr_der: bytes) -> Answer:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while True:
         answer = client.simple_enroll(csr_der)
         if answer.status != 202 or time.monotonic() > deadline:

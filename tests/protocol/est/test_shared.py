@@ -54,8 +54,8 @@ def pair(
 
 
 def _until_final(client: EstClient, csr_der: bytes) -> Answer:
-    deadline = time.monotonic() + 15
-    while (answer := client.simple_enroll(csr_der)).status == 202 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while (answer := client.simple_enroll(csr_der)).status in (202, 503) and time.monotonic() < deadline:
         time.sleep(0.2)
     return answer
 
@@ -116,7 +116,11 @@ def test_copies_of_a_request_at_once_end_with_one_certificate(pair: tuple[Gatewa
     clients = [gateway.est_client() for gateway in pair] * 8
     with ThreadPoolExecutor(len(clients)) as pool:
         answers = list(pool.map(lambda client: client.simple_enroll(csr_der), clients))
-    assert len({issued_der(answer) for answer in answers}) == 1
+    # A loser may be told to come again; then it gets the winner's certificate.
+    assert {answer.status for answer in answers} <= {200, 202, 503}
+    received = {issued_der(answer) for answer in answers if answer.status == 200}
+    received |= {issued_der(_until_final(gateway.est_client(), csr_der)) for gateway in pair}
+    assert len(received) == 1
 
 
 def test_both_serve_the_same_crl_and_its_number_only_grows(pair: tuple[Gateway, Gateway]) -> None:
@@ -133,12 +137,15 @@ def test_audit_of_both_is_one_chain_under_load(pair: tuple[Gateway, Gateway]) ->
     first, second = pair
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda client: enroll_device(client), [g.est_client() for g in pair] * 20))
-    assert first.cli_json("audit", "verify")["ok"] is True
-    assert first.cli_json("audit", "verify")["checked"] == second.cli_json("audit", "verify")["checked"]
+    verdicts = [gateway.cli_json("audit", "verify") for gateway in (first, second, first)]
+    assert all(verdict["ok"] is True for verdict in verdicts)
+    counts = [verdict["checked"] for verdict in verdicts]
+    assert counts == sorted(counts)  # a job may add to it meanwhile
+    assert counts[0] >= 40
 
 
 def _crl(gateway: Gateway) -> x509.CertificateRevocationList:
-    with urllib.request.urlopen(gateway.quickstart["ca"]["crl"], timeout=20) as answer:
+    with urllib.request.urlopen(gateway.quickstart["ca"]["crl"], timeout=60) as answer:
         return x509.load_der_x509_crl(answer.read())
 
 

@@ -77,7 +77,7 @@ def test_revoked_certificate_stands_on_the_crl_of_the_ca_that_signed_it(two_issu
     two_issuing.cli("cert", "revoke", f"{serial:x}", "--reason", "superseded")
     points = device.certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
     names = next(iter(points)).full_name or []
-    with urllib.request.urlopen(names[0].value, timeout=20) as answer:
+    with urllib.request.urlopen(names[0].value, timeout=60) as answer:
         crl = x509.load_der_x509_crl(answer.read())
     assert crl.issuer == device.certificate.issuer
     assert crl.get_revoked_certificate_by_serial_number(serial) is not None

@@ -39,7 +39,7 @@ def _fetched(gateway: Gateway, path: str) -> bytes:
     facts = gateway.quickstart
     base = facts["https"] if path.startswith("/.well-known") else facts["http"]
     context = ssl.create_default_context(cafile=str(gateway.root_pem)) if base.startswith("https") else None
-    with urllib.request.urlopen(base + path, timeout=20, context=context) as answer:
+    with urllib.request.urlopen(base + path, timeout=60, context=context) as answer:
         content: bytes = answer.read()
     return content
 

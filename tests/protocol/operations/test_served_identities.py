@@ -52,7 +52,7 @@ def _start(start: Callable[..., Gateway], name: str = "gateway", **options: Any)
 
 
 def _told(gateway: Gateway, endpoint: str = "default") -> dict[str, Any]:
-    with urllib.request.urlopen(f"{gateway.quickstart['http']}/probe/{endpoint}", timeout=20) as answer:
+    with urllib.request.urlopen(f"{gateway.quickstart['http']}/probe/{endpoint}", timeout=60) as answer:
         told: dict[str, Any] = json.load(answer)
     return told
 
@@ -62,7 +62,7 @@ def _current(gateway: Gateway, endpoint: str = "default") -> x509.Certificate:
 
 
 def _ready(gateway: Gateway) -> dict[str, Any]:
-    with urllib.request.urlopen(f"{gateway.quickstart['http']}/readyz", timeout=20) as answer:
+    with urllib.request.urlopen(f"{gateway.quickstart['http']}/readyz", timeout=60) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 
@@ -73,13 +73,13 @@ def _opens(gateway: Gateway, certificate: x509.Certificate) -> bool:
     sealed = public_key.encrypt(b"opened here", padding.PKCS1v15()).hex()
     url = f"{gateway.quickstart['http']}/probe/default/open/{sealed}"
     try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             return bool(answer.read() == b"opened here")
     except urllib.error.HTTPError:
         return False
 
 
-def _until(condition: Callable[[], bool], what: str, within_s: float = 15) -> None:
+def _until(condition: Callable[[], bool], what: str, within_s: float = 60) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, what

@@ -26,7 +26,7 @@ def _remote(gateway: Gateway) -> EstClient:
     return gateway.est_client(endpoint="remote")
 
 
-def _until_answered(client: EstClient, csr_der: bytes, *, timeout_s: float = 30) -> Answer:
+def _until_answered(client: EstClient, csr_der: bytes, *, timeout_s: float = 60) -> Answer:
     deadline = time.monotonic() + timeout_s
     while True:
         answer = client.simple_enroll(csr_der)
@@ -39,7 +39,7 @@ def _post(url: str, root_pem: Path, body: dict[str, Any]) -> tuple[int, dict[str
     context = ssl.create_default_context(cafile=str(root_pem))
     request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
     try:
-        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
@@ -81,7 +81,7 @@ def test_revocation_reaches_the_ca_that_issued(start_remote: StartRemote) -> Non
     gateway, ca = start_remote("idempotent")
     certificate = issued(_remote(gateway).simple_enroll(pki.device_csr(pki.key(), device_name())))
     gateway.cli("cert", "revoke", f"{certificate.serial_number:x}", "--reason", "superseded")
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not (told := [line for line in journal(ca) if line["kind"] == "revoked"]):
         assert time.monotonic() < deadline, "the CA was not told"
         time.sleep(0.1)
@@ -126,14 +126,12 @@ def test_ca_out_of_reach_is_503_and_the_request_is_issued_when_it_is_back(start_
     """est.md C41"""
     gateway, ca = start_remote("idempotent")
     issued(_remote(gateway).simple_enroll(pki.device_csr(pki.key(), device_name())))
-    port = ca.address.rpartition(":")[2]
     ca.stop()
     csr_der = pki.device_csr(pki.key(), device_name())
     down = _remote(gateway).simple_enroll(csr_der)
     assert down.status == 503, down.text
     assert down.header("Retry-After")
     assert "Traceback" not in gateway.log
-    ca._arguments += ["--port", port]
     ca.start()
     issued(_until_answered(_remote(gateway), csr_der))
 
@@ -155,7 +153,7 @@ def test_certificate_that_is_not_the_one_decided_on_never_leaves(start_remote: S
     refused(answer, 502, "backend.mismatch")
     quarantined = gateway.cli_json("cert", "list", "--status", "revoked")["certificates"]
     assert len(quarantined) == 1
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not (told := [line for line in journal(ca) if line["kind"] == "revoked"]):
         assert time.monotonic() < deadline, "the CA was not told"
         time.sleep(0.1)
