@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.support.ports import spare_port
 
 TERMS = "https://ca.test/terms-1"
 WEBSITE = "https://ca.test/"
-FAST: Mapping[str, Any] = {"validation_attempts": 1, "validation_timeout": "8s"}
+FAST: Mapping[str, Any] = {"validation_attempts": 1, "validation_timeout": "30s"}
 _TABLES = ("acme_account", "acme_order", "acme_authorization", "certificate", "job", "credential")
 _numbers = itertools.count(1)
 
@@ -66,6 +67,8 @@ def documents() -> list[policies.Document]:
         policy("no-ari", "no-ari", priority=110),
         endpoint("fast-only"),
         policy("fast-only", "fast-only", priority=120, challenges=("http-01",)),
+        endpoint("hasty", validation_timeout="8s"),
+        policy("hasty", "hasty", priority=130),
     ]
 
 
@@ -147,6 +150,13 @@ class Lab:
         found = {table: f"SELECT count(*) FROM {table}" for table in _TABLES}
         found["request"] = "SELECT count(*) FROM request WHERE state <> 'refused'"
         return {name: database.rows(self.gateway.sql_url, query)[0][0] for name, query in found.items()}
+
+    def expire(self, table: str, url: str) -> None:
+        """Let the end of what this URL names be in the past, as time would."""
+        path = self.gateway.sql_url.removeprefix("sqlite:///")
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection, connection:
+            change = f"UPDATE {table} SET expires_at = created_at WHERE id = ?"
+            assert connection.execute(change, (url.rpartition("/")[2],)).rowcount == 1
 
     def audit_count(self) -> int:
         count: int = database.rows(self.gateway.sql_url, "SELECT count(*) FROM audit")[0][0]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from tests.support import pki
-from tests.support.acme_client import AcmeClient, Order
+from tests.support.acme_client import AcmeClient, Order, challenge
 from tests.support.acme_lab import Lab, new_name
 
 
@@ -103,6 +104,16 @@ def test_other_status_for_an_authorization_is_malformed(account: AcmeClient, pay
     assert order.authorization()["status"] == "pending"
 
 
+def _brief(client: AcmeClient) -> tuple[Order, Any]:
+    """An order that expires after seconds and its challenge, both got in time; another one where not."""
+    for _ in range(20):
+        order = client.ordered([new_name()])
+        authorization = order.authorization()
+        if authorization["status"] == "pending":
+            return order, challenge(authorization, "http-01")
+    raise AssertionError("no order lives long enough to be looked at")
+
+
 def _until_expired(order: Order) -> None:
     """Sleep until after the time that the order names; the gateway has the same clock."""
     expires = datetime.fromisoformat(order.document["expires"])
@@ -112,8 +123,7 @@ def _until_expired(order: Order) -> None:
 def test_unanswered_order_and_authorization_expire(lab: Lab) -> None:
     """acme.md C72, C75: invalid on read; neither challenge nor finalization goes on."""
     client = lab.account("brief")
-    order = client.ordered([new_name()])
-    offered = order.challenge()
+    order, offered = _brief(client)
     lab.http.answer(offered["token"], client.key)
     _until_expired(order)
     assert order.read()["status"] == "invalid"
@@ -127,10 +137,11 @@ def test_unanswered_order_and_authorization_expire(lab: Lab) -> None:
 
 def test_ready_order_that_expired_is_not_issued(lab: Lab) -> None:
     """acme.md C72, B18: and a certificate that was issued in time is served afterwards (C90)."""
-    client = lab.account("brief")
+    client = lab.account()
     late = client.ordered([new_name()]).ready(lab.http)
     issued = client.issue([new_name()], lab.http)
-    _until_expired(late)
+    for url in (late.url, issued.order_url):
+        lab.expire("acme_order", url)
     answer = late.finalize(late.csr(pki.key()))
     assert answer.status in (400, 403), answer.text
     assert late.read()["status"] == "invalid"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -196,25 +195,24 @@ def test_endless_redirect_fails(lab: Lab, account: AcmeClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "target",
+    ("target", "told"),
     [
-        "http://169.254.169.254/latest/meta-data/",
-        "http://10.0.0.1/x",
-        "http://[fe80::1]/x",
-        "ftp://a.test/x",
-        "file:///etc/passwd",
-        "http://user:secret@a.test/x",
-        "http://a.test:22/x",
-        "//",
+        ("http://169.254.169.254/latest/meta-data/", "addresses that must not be connected to"),
+        ("http://10.0.0.1/x", "addresses that must not be connected to"),
+        ("http://[fe80::1]/x", "addresses that must not be connected to"),
+        ("ftp://a.test/x", "no http or https URL"),
+        ("file:///etc/passwd", "no http or https URL"),
+        ("http://user:secret@a.test/x", "no http or https URL"),
+        ("http://a.test:22/x", "a port other than 80 and 443"),
+        ("//", "in a circle"),
     ],
 )
-def test_redirect_to_a_forbidden_place_fails(lab: Lab, account: AcmeClient, target: str) -> None:
-    """acme.md C80, E1: metadata and private addresses, other schemes and ports."""
+def test_redirect_to_a_forbidden_place_fails(lab: Lab, account: AcmeClient, target: str, told: str) -> None:
+    """acme.md C80, E1: metadata and private addresses, other schemes and ports: refused, and not tried."""
     order = account.ordered([new_name()])
     lab.http.show(order.challenge()["token"], b"", status=302, headers=(("Location", target),))
-    began_at = time.monotonic()
     error = _failed(account, order)
-    assert time.monotonic() - began_at < 10
+    assert told in error["detail"]
     assert "secret" not in error["detail"]
 
 
@@ -289,6 +287,16 @@ def test_wrong_digest_fails_tls_alpn_01(lab: Lab, account: AcmeClient) -> None:
     order = account.ordered([host])
     lab.alpn.answer(host, order.challenge("tls-alpn-01")["token"], pki.key())
     _failed(account, order, "tls-alpn-01")
+
+
+def test_server_that_does_not_speak_the_protocol_fails_tls_alpn_01(lab: Lab, account: AcmeClient) -> None:
+    """acme.md C82, E6: a shared host's server that takes any certificate is not asked for more."""
+    host = new_name()
+    order = account.ordered([host])
+    token = order.challenge("tls-alpn-01")["token"]
+    lab.alpn.answer(host, token, account.key)
+    lab.alpn.contexts[host].set_alpn_protocols(["http/1.1"])
+    assert _failed(account, order, "tls-alpn-01")["type"] == URN + "tls"
 
 
 def test_nobody_there_fails(lab: Lab, account: AcmeClient) -> None:

@@ -1,4 +1,4 @@
-"""Directory, links, methods and headers (acme.md C1-C11, C33; RFC 8555 sections 6.1 and 7.1)."""
+"""Directory, links, methods and headers (acme.md C1-C11, C33, C79; RFC 8555 sections 6.1 and 7.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.acme_answer import AcmeAnswer
 from tests.support.acme_client import AcmeClient
-from tests.support.acme_lab import TERMS, WEBSITE, Lab
+from tests.support.acme_lab import TERMS, WEBSITE, Lab, new_name
 
 REQUIRED = ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange")
 SIGNED = ("newAccount", "newOrder", "revokeCert", "keyChange")
@@ -126,7 +126,7 @@ def test_preflight_of_a_post_is_allowed(account: AcmeClient) -> None:
 def test_plain_http_is_refused_and_never_redirected(lab: Lab, method: str) -> None:
     """acme.md C9"""
     split = urlsplit(lab.gateway.quickstart["http"])
-    connection = http.client.HTTPConnection(split.hostname or "", split.port, timeout=10)
+    connection = http.client.HTTPConnection(split.hostname or "", split.port, timeout=60)
     try:
         path = "/acme/directory" if method == "GET" else "/acme/new-order"
         body = b"{}" if method == "POST" else None
@@ -191,6 +191,22 @@ def test_pre_authorization_is_not_offered_and_not_found(lab: Lab, name: str) -> 
     answer.refused(404, "malformed")
     assert answer.header("Replay-Nonce")
     client.get(url).refused(404, "malformed")
+
+
+def test_extensions_that_are_not_built_are_neither_offered_nor_taken(account: AcmeClient) -> None:
+    """acme.md C83, C84, C99, C100: dns-account-01, dns-persist-01, STAR and device attestation."""
+    assert {"auto-renewal", "subdomainAuthAllowed"}.isdisjoint(account.directory.get("meta", {}))
+    host = new_name()
+    order = account.ordered([f"*.{host}", host], **{"auto-renewal": {"end-date": "2099-01-01T00:00:00Z"}})
+    assert {"auto-renewal", "star-certificate"}.isdisjoint(order.document)
+    offered = {one["type"] for place in (0, 1) for one in order.authorization(place)["challenges"]}
+    assert offered == {"http-01", "dns-01", "tls-alpn-01"}
+    url = order.challenge("dns-01")["url"]
+    for other in ("dns-account-01", "dns-persist-01", "device-attest-01"):
+        account.post(url.replace("dns-01", other), {"attObj": "AAAA"}).refused(404, "malformed")
+    for kind in ("permanent-identifier", "hardware-module"):
+        wanted = {"identifiers": [{"type": kind, "value": "SN 12345"}]}
+        account.call("newOrder", wanted).refused(400, "unsupportedIdentifier")
 
 
 def test_reserved_word_is_never_taken_for_an_endpoint(lab: Lab) -> None:

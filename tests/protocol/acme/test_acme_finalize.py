@@ -192,6 +192,19 @@ def test_weak_certificate_key_is_refused(ready: Order, kind: str) -> None:
     _refused(ready, ready.csr(shared_key(kind)), "badCSR", "badPublicKey")
 
 
+@pytest.mark.parametrize(
+    ("kind", "hash_name"), [("P-256", "sha1"), ("RSA-2048", "sha1"), ("RSA-2048", "md5")]
+)
+def test_csr_signed_with_a_weak_hash_is_refused(ready: Order, kind: str, hash_name: str) -> None:
+    """acme.md C88"""
+    names = x509.SubjectAlternativeName([x509.DNSName(name) for name in ready.names])
+    attributes = (pki.extension_request((names, False)),)
+    csr_der = pki.raw_csr(
+        shared_key(kind), subject_der=x509.Name([]).public_bytes(), attributes=attributes, hash_name=hash_name
+    )
+    assert hash_name.upper() in _refused(ready, csr_der).json["detail"]
+
+
 def test_csr_that_asks_for_a_ca_is_refused(ready: Order) -> None:
     """acme.md C88: Pebble accepts it."""
     ca = (x509.BasicConstraints(ca=True, path_length=None), True)

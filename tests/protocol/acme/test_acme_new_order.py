@@ -317,6 +317,26 @@ def test_authorization_is_not_used_again_where_policy_does_not_say_so(lab: Lab) 
     assert client.ordered([host]).document["status"] == "pending"
 
 
+def test_expired_authorization_is_not_used_again(lab: Lab) -> None:
+    """acme.md C70: only while it is unexpired, whatever policy allows."""
+    client, host = lab.account("reuse"), new_name()
+    first = client.ordered([host]).ready(lab.http)
+    assert client.ordered([host]).document["status"] == "ready"
+    (url,) = first.document["authorizations"]
+    lab.expire("acme_authorization", url)
+    again = client.ordered([host])
+    assert again.document["status"] == "pending"
+    assert again.document["authorizations"] != [url]
+
+
+def test_authorization_is_not_used_again_once_policy_has_changed(lab: Lab) -> None:
+    """acme.md C70"""
+    client, host = lab.account("reuse"), new_name()
+    _proven(lab, client, host)
+    with lab.other_policies('"reuse_authorization": "1h"', '"reuse_authorization": "0s"'):
+        assert client.ordered([host]).document["status"] == "pending"
+
+
 def test_deactivated_authorization_is_not_used_again(lab: Lab) -> None:
     """acme.md C70, C78"""
     client, host = lab.account("reuse"), new_name()

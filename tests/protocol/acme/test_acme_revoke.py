@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import sqlite3
 import ssl
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,11 +16,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tests.support import acme_signing, pki
+from tests.support import acme_policies, acme_signing, pki, policies
 from tests.support.acme_answer import AcmeAnswer
 from tests.support.acme_client import AcmeClient, Certificate
-from tests.support.acme_lab import Lab, new_name
+from tests.support.acme_lab import Lab, endpoint, new_name, running_lab
 from tests.support.acme_signing import b64u
+from tests.support.answers import issued as est_issued
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def _revoke(
 
 
 def _entry(lab: Lab, certificate: Certificate) -> x509.RevokedCertificate | None:
-    with urllib.request.urlopen(lab.gateway.quickstart["ca"]["crl"], timeout=20) as answer:
+    with urllib.request.urlopen(lab.gateway.quickstart["ca"]["crl"], timeout=60) as answer:
         crl = x509.load_der_x509_crl(answer.read())
     return crl.get_revoked_certificate_by_serial_number(certificate.leaf.serial_number)
 
@@ -187,6 +191,39 @@ def test_deactivated_account_does_not_revoke(lab: Lab) -> None:
     client.post(client.kid, {"status": "deactivated"}).ok()
     _revoke(client, issued).refused(401, "unauthorized")
     assert _entry(lab, issued) is None
+
+
+def test_expired_certificate_is_not_revoked(lab: Lab, account: AcmeClient, issued: Certificate) -> None:
+    """acme.md C93: made expired in the database, as time would."""
+    path = lab.gateway.sql_url.removeprefix("sqlite:///")
+    with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection, connection:
+        change = "UPDATE certificate SET not_after = not_before + 1 WHERE certificate_der = ?"
+        assert connection.execute(change, (issued.der,)).rowcount == 1
+    _revoke(account, issued).refused(403, "unauthorized")
+    _revoke(lab.client(key=issued.key), issued, by_key=True).refused(403, "unauthorized")
+
+
+def test_certificate_without_names_is_not_vacuously_anybodys(tmp_path: Path) -> None:
+    """acme.md C92: every account has authorizations for all of no names. Here a certificate by EST, since by
+    ACME there is none without names; an ACME endpoint takes back what it issued only."""
+    docs = [
+        endpoint("default"),
+        acme_policies.acme_policy("servers", priority=10),
+        policies.endpoint("default"),
+        policies.enroll_policy("devices", "default", priority=20),
+    ]
+    with running_lab(tmp_path, docs=docs) as lab:
+        key = pki.key()
+        answer = lab.gateway.est_client().simple_enroll(pki.csr(key, cn="device 1"))
+        leaf = est_issued(answer)
+        with pytest.raises(x509.ExtensionNotFound):
+            leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        body = {"certificate": b64u(leaf.public_bytes(Encoding.DER))}
+        account = lab.account()
+        account.issue([new_name()], lab.http)
+        account.call("revokeCert", body).refused(404, "malformed")
+        lab.client(key=key).call("revokeCert", body, by_key=True).refused(404, "malformed")
+        assert lab.gateway.cli_json("cert", "list", "--status", "revoked")["certificates"] == []
 
 
 def test_certificate_of_another_protocol_needs_its_key_or_its_names(lab: Lab, account: AcmeClient) -> None:
