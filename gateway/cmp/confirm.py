@@ -43,18 +43,24 @@ async def confirm(received: Received) -> Answer:
     if len(set(identifiers)) < len(identifiers):
         raise _bad_request("the certConf names a certReqId twice", "certReqId")
     if not statuses:
-        # Section 5.3.18: an empty one declines all
-        for cert_req_id in await known_requests(received):
-            await _settle(received, cert_req_id, accepted=False)
+        await _decline_all(received)
     else:
         outcomes = await _outcomes(received, identifiers)
         accepted = [_accepted(status) for status in statuses]
         for status, outcome, yes in zip(statuses, outcomes, accepted, strict=True):
             _check(received, status, outcome, accepted=yes)
         for status, yes in zip(statuses, accepted, strict=True):
-            await _settle(received, status.cert_req_id, accepted=yes)
+            _check_done(await _settled(received, status.cert_req_id, accepted=yes))
     received.exchange.request.log["outcome"] = "confirmed"
     return Answer(BodyType.PKICONF, PKI_CONFIRM_DER, received.begun_by)
+
+
+async def _decline_all(received: Received) -> None:
+    """Section 5.3.18: an empty certConf declines all. Of several requests some may have no certificate, or
+    one that was confirmed before: they are no reason to keep the others."""
+    found = [await _settled(received, one, accepted=False) for one in await known_requests(received)]
+    if found and Confirmation.DONE not in found:
+        _check_done(next((one for one in found if one is not Confirmation.UNKNOWN), Confirmation.UNKNOWN))
 
 
 async def _outcomes(received: Received, identifiers: list[int]) -> tuple[Outcome | None, ...]:
@@ -147,15 +153,18 @@ def _hash_named(algorithm_der: bytes) -> str:
     return _HASH_OIDS[oid]
 
 
-async def _settle(received: Received, cert_req_id: int, *, accepted: bool) -> None:
+async def _settled(received: Received, cert_req_id: int, *, accepted: bool) -> Confirmation:
     exchange = received.exchange
-    found = await exchange.services.enrolments.confirm(
+    return await exchange.services.enrolments.confirm(
         CMP,
         exchange.endpoint,
         received.parts(cert_req_id),
         accepted=accepted,
         content_sha256=received.content_sha256,
     )
+
+
+def _check_done(found: Confirmation) -> None:
     match found:
         case Confirmation.DONE:
             return

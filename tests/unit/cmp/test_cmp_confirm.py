@@ -87,6 +87,50 @@ async def test_empty_certconf_declines_everything(cmp: MakeHouse, name: str) -> 
     assert row.state is State.WITHDRAWN
 
 
+async def several(house: CmpHouse, refused: int) -> Talk:
+    """Two requests at once, of which the far CA refuses one."""
+    asked = iter((0, 1))
+
+    def before(call: str) -> None:
+        if call == "issue":
+            house.foreign.ca.switches.refuse = "not this one" if next(asked) == refused else ""
+
+    house.foreign.before = before
+    await house.secret()
+    talk = house.talk(endpoint="far")
+    each = [cmp_bodies.request(pki.key(), f"{number}.test", cert_req_id=number) for number in (0, 1)]
+    reply = await talk.send("ir", cmp_bodies.requests(*each))
+    assert sorted(one.status for one in reply.statuses) == ["accepted", "rejection"]
+    return talk
+
+
+@pytest.mark.parametrize("refused", [0, 1])
+async def test_empty_certconf_declines_the_one_certificate_of_several_requests(
+    cmp: MakeHouse, refused: int
+) -> None:
+    """cmp.md C67: that the CA refused another request of the message is no obstacle; so too on a repeat."""
+    house = cmp()
+    talk = await several(house, refused)
+    assert (await talk.send("certConf", b"\x30\x00")).body_name == "pkiconf"
+    assert (await talk.post(talk.sent)).body_name == "pkiconf"
+    assert {row.state for row in await house.rows()} == {State.WITHDRAWN, State.REFUSED}
+
+
+async def test_empty_certconf_declines_what_was_not_confirmed_before(cmp: MakeHouse) -> None:
+    """cmp.md C67, C70: of two certificates the first is confirmed, then everything is declined."""
+    house = cmp()
+    await house.secret()
+    talk = house.talk()
+    each = [cmp_bodies.request(pki.key(), f"{number}.test", cert_req_id=number) for number in (0, 1)]
+    answered = await talk.send("ir", cmp_bodies.requests(*each))
+    assert (await talk.confirm(answered.certificates[0], cert_req_id=0)).body_name == "pkiconf"
+    talk.last = answered
+    assert (await talk.send("certConf", b"\x30\x00")).body_name == "pkiconf"
+    assert (await talk.post(talk.sent)).body_name == "pkiconf"
+    assert sorted(row.state for row in await house.rows()) == ["issued", "withdrawn"]
+    assert (await talk.send("certConf", b"\x30\x00")).outcome == "certConfirmed"
+
+
 async def test_late_certconf_finds_the_certificate_revoked(cmp: MakeHouse) -> None:
     """cmp.md C71"""
     house = cmp(confirm_within_s=60)
