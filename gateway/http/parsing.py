@@ -14,18 +14,14 @@ def framing(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
     return b"".join(b"%b: %b\r\n" % field for field in headers if field[0] in _FRAMING)
 
 
-def body_parser(
-    protocol: object, headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool
-) -> httptools.HttpRequestParser:
-    """A parser that goes on with the body of a request whose head was read by another one.
+def body_head(headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool) -> bytes:
+    """A head by which another parser goes on with the body of a request whose head was read before.
 
     httptools takes every request that offers an upgrade (as Java's client does for HTTP/2) for one without a
-    body, which it would then read as the next request. ``protocol`` hears of a head once more.
+    body, which it would then read as the next request. The protocol hears of a head once more.
     """
-    parser = httptools.HttpRequestParser(protocol)
     connection = b"" if keep_alive else b"connection: close\r\n"
-    parser.feed_data(b"POST / HTTP/1.1\r\n" + framing(headers) + connection + b"\r\n")
-    return parser
+    return b"POST / HTTP/1.1\r\n" + framing(headers) + connection + b"\r\n"
 
 
 def error_text(error: httptools.HttpParserError) -> str:

@@ -21,7 +21,7 @@ from uvicorn.server import ServerState
 from gateway.http.exchange import Exchange, plain_response
 from gateway.http.listener import CONNECTION_KEY, ConnectionFacts, HttpLimits, ListenerSpec
 from gateway.http.message import TlsPeer
-from gateway.http.parsing import body_parser, error_text, framing
+from gateway.http.parsing import body_head, error_text, framing
 from gateway.http.tls import TlsTerminator
 
 log = structlog.get_logger("gateway.http.protocol")
@@ -211,8 +211,9 @@ class EdgeProtocol(HttpToolsProtocol):
                 # No upgrade is offered, so that the request was an ordinary one (RFC 9110 section 7.8).
                 data = data[int(upgrade.args[0]) :]
                 if self.reading is Reading.BODY:
-                    keep_alive = self.parser.should_keep_alive()
-                    self.parser = body_parser(self, self.headers, keep_alive=keep_alive)
+                    head = body_head(self.headers, keep_alive=self.parser.should_keep_alive())
+                    self.parser = httptools.HttpRequestParser(self)
+                    self.parser.feed_data(head)  # which ends at once where Content-Length is 0
                 continue
             except httptools.HttpParserError as error:
                 self._refuse(400, f"this is no valid HTTP/1.1 request: {error_text(error)}")
@@ -229,7 +230,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self._refuse(400, "the chunked body has more framing than content")
 
     def on_message_begin(self) -> None:
-        if self.refusal is not None or self.reading is Reading.BODY:  # the latter: see body_parser
+        if self.refusal is not None or self.reading is Reading.BODY:  # the latter: see body_head
             return
         self.reading = Reading.HEAD
         self.deadline = self.loop.time() + self.limits.head_s
@@ -298,9 +299,8 @@ class EdgeProtocol(HttpToolsProtocol):
         old = self.parser.get_http_version() == "1.0"
         if hosts > 1 or (hosts == 0 and not old):
             return 400, "a request has exactly one Host header"  # RFC 9112 section 3.2
-        if chunked and old:
-            return 400, "HTTP/1.0 has no Transfer-Encoding"  # RFC 9112 section 6.1: handle as faulty
-        return None
+        # RFC 9112 section 6.1: handle as faulty
+        return (400, "HTTP/1.0 has no Transfer-Encoding") if chunked and old else None
 
     def _scope(self) -> dict[str, Any]:
         version = self.parser.get_http_version()
@@ -332,7 +332,7 @@ class EdgeProtocol(HttpToolsProtocol):
         if self.reading is Reading.LINGERING or self.refusal is not None:
             return
         if self.parser.should_upgrade() and framing(self.headers):
-            return  # its body is still to come
+            return  # its body, if only an empty one, is still to come
         self.reading = Reading.IDLE
         self.deadline = self.loop.time() + self.limits.keep_alive_s
         if self.cycle is not None:

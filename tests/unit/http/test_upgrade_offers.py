@@ -47,6 +47,27 @@ async def test_body_of_a_request_that_offers_an_upgrade_is_read(framing: str, si
     assert answer.endswith(b"\r\n\r\nab")
 
 
+@pytest.mark.parametrize("size", [1, 10_000], ids=["octet-by-octet", "at-once"])
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 0\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+)
+async def test_empty_body_of_a_request_that_offers_an_upgrade_is_at_its_end(
+    framing: bytes, size: int
+) -> None:
+    """Java's client says Content-Length: 0 of a POST without a body. What follows is none of it."""
+    wire = POST + _UPGRADE + framing + POST + b"Content-Length: 2\r\n" + CLOSE + b"ab"
+    async with running() as up:
+        reader, writer = await asyncio.open_connection("127.0.0.1", up.port)
+        for start in range(0, len(wire), size):
+            writer.write(wire[start : start + size])
+            await writer.drain()
+        answer = await reader.read()
+        writer.close()
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert answer.endswith(b"\r\n\r\nab")
+    assert b"\r\n\r\n/echoHTTP/1.1 200" in answer, "an empty body is echoed as the path"
+
+
 async def test_nothing_is_served_after_a_close_that_offers_an_upgrade() -> None:
     head = POST + b"Connection: Upgrade, close\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n"
     async with running() as up:
