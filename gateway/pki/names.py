@@ -56,6 +56,7 @@ _OTHER, _EMAIL, _DNS, _X400, _DIRECTORY = 0xA0, 0x81, 0x82, 0xA3, 0xA4
 _EDI_PARTY, _URI, _IP, _REGISTERED_ID = 0xA5, 0x86, 0x87, 0x88
 # The time that it takes to put combining characters into their order grows with the square of their number
 _MAX_NORMALIZED_CHARACTERS = 256
+_MAX_ATTRIBUTES = 200  # of one Name; those in use have a dozen at most
 
 
 def decode_name(name_der: bytes) -> DistinguishedName:
@@ -71,11 +72,16 @@ def decode_name(name_der: bytes) -> DistinguishedName:
 
 def read_name(source: bytes, start: int, end: int) -> DistinguishedName:
     """Read the content of a Name's SEQUENCE between two offsets."""
-    rdns = []
+    rdns: list[tuple[AttributeTypeAndValue, ...]] = []
+    left = _MAX_ATTRIBUTES
     for tag, _, rdn_start, rdn_end in der.children(source, start, end):
         if tag != der.SET or rdn_start == rdn_end:
             raise malformed_name("a relative distinguished name must be a SET with at least one attribute")
-        rdns.append(tuple(_read_attribute(source, *tlv) for tlv in der.children(source, rdn_start, rdn_end)))
+        attributes = der.children(source, rdn_start, rdn_end)
+        left -= len(attributes)
+        if left < 0:
+            raise malformed_name(f"a distinguished name has more than {_MAX_ATTRIBUTES} attributes")
+        rdns.append(tuple(_read_attribute(source, *tlv) for tlv in attributes))
     return DistinguishedName(tuple(rdns))
 
 

@@ -248,6 +248,21 @@ def test_malformed_distinguished_name_is_refused(name_der: bytes) -> None:
     refusal(decode_name, name_der)
 
 
+@pytest.mark.parametrize("in_one_part", [True, False])
+def test_name_of_very_many_attributes_is_refused(in_one_part: bool) -> None:
+    """Reading and comparing them costs time that nobody has proven to deserve."""
+    one = pki.tlv(0x30, pki.oid("2.5.4.3"), pki.tlv(0x0C, b"a"))
+
+    def name_der(count: int) -> bytes:
+        parts = [pki.tlv(0x31, one * count)] if in_one_part else [pki.tlv(0x31, one)] * count
+        return pki.tlv(0x30, *parts)
+
+    assert len(decode_name(name_der(200)).values(COMMON_NAME)) == 200
+    with pytest.raises(MalformedMessage) as caught:
+        decode_name(name_der(201))
+    assert caught.value.code is ReasonCode.NAME_MALFORMED
+
+
 def test_country_and_mail_get_their_own_string_types() -> None:
     name = dn((COUNTRY, "DE", 12), ("2.5.4.5", "4711", 12), ("1.2.840.113549.1.9.1", "a@b.test", 12))
     name = DistinguishedName((*name.rdns, *dn(("0.9.2342.19200300.100.1.25", "test", 12)).rdns))
