@@ -31,14 +31,25 @@ _IN_USE = Reason(
     "another message began this transaction with other content; begin a transaction of your own",
     rule="transaction",
 )
+_ANSWERED = Reason(
+    ReasonCode.TRANSACTION_IN_USE,
+    "this very message was answered long ago; begin a new transaction with a message of its own",
+    rule="transaction",
+)
 _WITHDRAWN = Reason(ReasonCode.BACKEND_REFUSED, "the certificate was not confirmed and has been withdrawn")
 
 
 def transaction_reason(earlier: Earlier | None, correlation: Correlation, now: datetime) -> Reason | None:
-    """Why this message must not take part in the transaction that an earlier one began; None: it may."""
+    """Why this message must not take part in the transaction that an earlier one began; None: it may.
+
+    Where content tells, whoever kept a message must not get a second certificate by it once it is no longer
+    answered as a repeat.
+    """
     if earlier is None or correlation.differing is not Differing.REFUSE:
         return None
-    return _IN_USE if _differs(earlier, correlation) and answers(earlier.row, to_epoch_s(now)) else None
+    if answers(earlier.row, to_epoch_s(now)):
+        return _IN_USE if _differs(earlier, correlation) else None
+    return None if _differs(earlier, correlation) else _ANSWERED
 
 
 def unconfirmed_reason(until: datetime) -> Reason:
@@ -55,9 +66,9 @@ async def answer_again(
 ) -> Outcome | None:
     """The answer to a repeat, or None if the message is to be judged as a new request.
 
-    A correlation without identity is the protocol's own transaction, which never gives a second certificate
-    to the same message, even after the first was revoked. ``transaction_reason`` comes first. Raises
-    StoreUnavailable.
+    A correlation without identity is the protocol's own transaction, which as long as it answers gives no
+    second certificate to the same message, even after the first was revoked. ``transaction_reason`` comes
+    first. Raises StoreUnavailable.
     """
     if earlier is None or not answers(earlier.row, to_epoch_s(now)):
         return None
@@ -85,7 +96,7 @@ async def what_became(store: Store, earlier: Earlier, now: datetime) -> Outcome:
     match row.state:
         case State.ISSUED | State.UNCONFIRMED:
             if earlier.certificate is None:
-                return under_work()
+                return under_work(request_id)
             if row.state is State.UNCONFIRMED and time_is_up(row, now):
                 return await _withdrawn(store, row, now)
             confirm_by = row.confirm_by if row.state is State.UNCONFIRMED else None
@@ -134,9 +145,10 @@ def _issued(found: Progress, now: datetime) -> Issued | None:
     return Issued(RequestId(found.request_id), found.certificate_der, found.chain_der, confirm_by)
 
 
-def under_work() -> Unavailable:
-    """What is said while the same request changes under our hands."""
-    return Unavailable(Reason(ReasonCode.OVERLOADED, "the same request is being worked on; ask again"), 1)
+def under_work(request_id: RequestId | None = None) -> Unavailable:
+    """What is said while the same request changes under our hands; with its id it is on record."""
+    reason = Reason(ReasonCode.OVERLOADED, "the same request is being worked on; ask again")
+    return Unavailable(reason, 1, request_id)
 
 
 async def _withdrawn(store: Store, row: RequestRow, now: datetime) -> Outcome:
@@ -144,7 +156,7 @@ async def _withdrawn(store: Store, row: RequestRow, now: datetime) -> Outcome:
     try:
         await withdraw_late(store, row, now)
     except Conflict:
-        return under_work()
+        return under_work(RequestId(row.id))
     return Refused(RequestId(row.id), (_WITHDRAWN,))
 
 
@@ -155,5 +167,5 @@ async def _expired(store: Store, row: RequestRow, now: datetime) -> Outcome:
     try:
         await store.recorder.commit(unit)
     except Conflict:
-        return under_work()
+        return under_work(RequestId(row.id))
     return Refused(RequestId(row.id), (reason,))

@@ -51,7 +51,7 @@ class Differing(StrEnum):
 
     REPEAT = "repeat"  # content does not matter: it is the same request (EST, ACME)
     NEW_ONCE_CLOSED = "new-once-closed"  # a poll while the earlier is open, then a new request (SCEP)
-    REFUSE = "refuse"  # the transaction is in use (CMP)
+    REFUSE = "refuse"  # the transaction is in use; afterwards the same content is refused instead (CMP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,23 @@ async def test_transaction_stays_in_use_until_its_grace_has_ended(transactions: 
     assert await _held(transactions) == [other.request_id]
 
 
+async def test_message_that_is_no_longer_answered_gets_no_second_certificate(
+    transactions: TransactionHouse,
+) -> None:
+    """cmp.md C23: whoever has recorded a message has not got it for ever."""
+    message = transactions.message(Device())
+    first = await transactions.submit(message)
+    assert (await transactions.confirm()).value == "done"
+    transactions.clock.advance(seconds=GRACE_S)
+    again = await transactions.submit(message)
+    assert isinstance(first, Issued)
+    assert isinstance(again, Issued)
+    assert again.certificate_der == first.certificate_der
+    transactions.clock.advance(seconds=1)
+    assert _in_use(await transactions.submit(message))
+    assert await _held(transactions) == [first.request_id]
+
+
 async def test_transaction_of_a_waiting_request_is_in_use(transactions: TransactionHouse) -> None:
     device = Device()
     message = transactions.message(device, endpoint="slow")
