@@ -33,6 +33,14 @@ def shown(text: str) -> str:
     return ascii(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "...")
 
 
+def folded(text: str) -> str:
+    """A text by which names are compared whose letter case does not count.
+
+    Only ASCII letters are folded: U+212A or U+017F would become a "k" or an "s", and the German sharp s two.
+    """
+    return text.lower() if text.isascii() else text
+
+
 def normal_dns(text: str) -> str:
     """The lower-case A-label form of a DNS name (RFC 5280 section 7.2).
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gateway.model.evidence import ACME_ACCOUNT, PREVALIDATED, Evidence, ProvenName, VerifiedCredential
 from gateway.model.names import CN_OID, DistinguishedName, GeneralName, NameKind
 from gateway.model.reasons import Reason, ReasonCode
-from gateway.pki.name_syntax import shown
+from gateway.pki.name_syntax import folded, shown
 from gateway.policy.name_bound import NameBound, read_bound
 from gateway.policy.rules import AttributeSource, CompiledPolicy
 from gateway.policy.san_check import AskedName
@@ -152,7 +152,7 @@ def _unproven_cn(
     rule = policy.names.attributes.get(CN_OID)
     if rule is not None and rule.source is AttributeSource.FIXED:
         return []  # the administrator's word, not the requester's
-    known = {one.name.value.casefold() for one in names}
+    known = {folded(one.name.value) for one in names}
     return [
         _reason(
             policy,
@@ -160,7 +160,7 @@ def _unproven_cn(
             "identity.subject.CN",
         )
         for value in subject.values(CN_OID)
-        if value.casefold() not in known
+        if folded(value) not in known
     ]
 
 

@@ -16,7 +16,7 @@ from gateway.model.names import (
     NameKind,
 )
 from gateway.model.reasons import Reason, ReasonCode
-from gateway.pki.name_syntax import shown
+from gateway.pki.name_syntax import folded, shown
 from gateway.pki.names import encode_name
 from gateway.policy.facts import PreviousCertificate
 from gateway.policy.name_rules import Verdict
@@ -103,7 +103,7 @@ def _first_dns(
 def _is_among(value: str, names: Sequence[GeneralName]) -> bool:
     """Whether a CN is one of the DNS names or addresses; older clients put both there."""
     return any(
-        value.lower() == name.value.lower() for name in names if name.kind in (NameKind.DNS, NameKind.IP)
+        folded(value) == folded(name.value) for name in names if name.kind in (NameKind.DNS, NameKind.IP)
     )
 
 
@@ -189,7 +189,7 @@ def _value_fault(
 
 def _hold_cn_against_sans(policy: CompiledPolicy, names: JudgedNames, judged: JudgedSubject) -> None:
     for value in judged.subject.values(CN_OID):
-        if all(value.casefold() != name.value.casefold() for name in (*names.sans, *names.refused)):
+        if all(folded(value) != folded(name.value) for name in (*names.sans, *names.refused)):
             text = f"the CN {shown(value)} is not among the alternative names; add it there or leave it out"
             judged.reasons.append(
                 _reason(policy, ReasonCode.SUBJECT_CN, text, policy.names.attributes.get(CN_OID))

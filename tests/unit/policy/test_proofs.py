@@ -178,6 +178,17 @@ def test_common_name_is_a_name_that_must_be_proven() -> None:
     assert decision.reasons[0].path == "identity.subject.CN"
 
 
+def test_common_name_in_letters_that_only_fold_to_a_proven_name_is_unproven() -> None:
+    """acme.md C87: straße.test is another host than strasse.test."""
+    rules = "{subject: {CN: {source: csr, allow: {any: true}}}, dns: {suffix: [test]}, cn_in_san: false}"
+    decision = decide(
+        acme_bundle(acme_policy(names=rules)),
+        ordered("dns:strasse.test", cn="stra\u00dfe.test"),
+        account(proof("dns:strasse.test")),
+    )
+    assert codes(decision) == UNPROVEN
+
+
 def test_common_name_that_the_policy_fixes_needs_no_proof() -> None:
     bundle = acme_bundle(acme_policy(names=FIXED_CN))
     assert isinstance(decide(bundle, ordered("dns:a.test"), account(proof("dns:a.test"))), Allow)

@@ -61,6 +61,15 @@ def test_common_name_must_be_among_the_alternative_names_unless_said_otherwise()
     assert isinstance(decide(rules, request("dns:a.test", cn=None)), Allow)
 
 
+@pytest.mark.parametrize("cn", ["stra\u00dfe.test", "kio\u017fk.test", "\u212aiosk.test"])
+@pytest.mark.parametrize("form", ["{CN: {source: csr}}", "first-dns"])
+def test_letters_that_case_folding_makes_ascii_ones_of_are_other_letters(cn: str, form: str) -> None:
+    """Otherwise straße.test, which is another host, would stand beside strasse.test unasked."""
+    rules = load(policy(names=f"subject: {form}\ndns: {{suffix: [test]}}"))
+    asked = request("dns:strasse.test", "dns:kiosk.test", cn=cn)
+    assert codes(decide(rules, asked)) == [ReasonCode.SUBJECT_CN]
+
+
 def test_first_dns_name_becomes_the_common_name() -> None:
     rules = load(policy(names="subject: first-dns\ndns: {suffix: [test]}"))
     plan = allowed(decide(rules, request("dns:b.test", "dns:a.test", cn="a.test"))).plan
