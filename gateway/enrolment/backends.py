@@ -90,7 +90,8 @@ class BackendSet:
                 if authority.profile == profile:
                     chain_der = (authority.certificate_der, *chain_der[1:])
         issuer = issuer_of(chain_der)
-        self._issuers[name, profile] = issuer
+        if self._backends.get(name) is backend:  # else it was replaced while it was asked
+            self._issuers[name, profile] = issuer
         return issuer
 
     def authority(self, name: str, ca: str | None = None) -> CertificateAuthority:
@@ -142,11 +143,13 @@ class BackendSet:
         if isinstance(backend, CanSignCrl):
             found = [authority.certificate_der for authority in backend.authorities()]
         else:
-            await self.issuer(name)
-            chains = [issuer.chain_der for (owner, _), issuer in self._issuers.items() if owner == name]
-            found = [certificate_der for chain_der in chains for certificate_der in chain_der]
-        self._certificates[name] = tuple(dict.fromkeys(found))
-        return self._certificates[name]
+            asked = await self.issuer(name)
+            known_chains = [one.chain_der for (owner, _), one in self._issuers.items() if owner == name]
+            found = [one for chain_der in (asked.chain_der, *known_chains) for one in chain_der]
+        certificates = tuple(dict.fromkeys(found))
+        if self._backends.get(name) is backend:
+            self._certificates[name] = certificates
+        return certificates
 
     def alternate_chains(self, chain_der: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
         """Further chains, to other roots, for a certificate that was issued with this one."""
