@@ -122,12 +122,18 @@ class JobRunner:
             unit = Unit()
             for job in left:
                 if self._holder.outlived(job.lease_owner or ""):
-                    LOG.info("job.worker-lost %s %s, attempt %d", job.kind, job.dedup_key, job.attempts)
-                    jobs.free(unit, job, now + max(_suspicion(job), self._lingering.get(job.kind, _NONE)))
+                    self._free(unit, job, now)
             await self._store.recorder.commit(unit)
         except RetryLater:
             self._took_over = False
             raise
+
+    def _free(self, unit: Unit, job: Job, now: datetime) -> None:
+        wait, attempts = _after_loss(job, now)
+        at = now + max(wait, self._lingering.get(job.kind, _NONE))
+        if job.lease_until is not None and at < job.lease_until:
+            LOG.info("job.worker-lost %s %s", job.kind, job.dedup_key)
+            jobs.free(unit, job, at, attempts)
 
     async def _swept(self) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -199,9 +205,14 @@ class JobRunner:
             LOG.warning("job.lease-lost %s %s: %s", job.kind, job.dedup_key, error)
 
 
-def _suspicion(job: Job) -> timedelta:
-    """How long a job waits whose worker was lost: at first not at all, then ever longer, at most its lease.
+def _after_loss(job: Job, now: datetime) -> tuple[timedelta, int]:
+    """How long a job waits whose worker was lost, at most its lease, and how many attempts it had then.
 
-    It may be the job that kills them; and whatever else does must not use up ten attempts within seconds.
+    The first time it does not wait. Then it may be what kills its workers: it waits half as long as it has
+    been due. But mostly it is not, and whatever kills one worker after the other must not use up its attempts
+    within a minute: they count as often as leases could have run out since it was due.
     """
-    return timedelta(seconds=2 ** (min(job.attempts, 10) - 1) - 1)
+    if job.attempts == 1:
+        return _NONE, 1
+    age = now - job.run_at
+    return max(LEAST_WAIT, age / 2), min(job.attempts, 2 + age // timedelta(seconds=LEASE_S))

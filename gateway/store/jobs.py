@@ -15,7 +15,7 @@ from gateway.store.columns import json_object, json_text, storable_text
 from gateway.store.leased import LeasedTable, after_failure, error_text
 from gateway.store.recorder import Recorder
 from gateway.store.schema import JOB
-from gateway.store.statement import INSERT_RANK, Statement
+from gateway.store.statement import INSERT_RANK, Column, Statement
 from gateway.store.unit import Unit
 from gateway.store.upsert import insert_or_keep
 
@@ -35,6 +35,7 @@ class Job:
     attempts: int
     max_attempts: int
     lease_owner: str | None
+    lease_until: datetime | None
     last_error: str | None
 
 
@@ -133,13 +134,14 @@ def running(connection: Connection, now: datetime) -> tuple[Job, ...]:
     return tuple(_job(row) for row in rows)
 
 
-def free(unit: Unit, job: Job, at: datetime) -> None:
-    """Let a job whose holder is dead be claimed from this time on; its attempt counts.
+def free(unit: Unit, job: Job, at: datetime, attempts: int) -> None:
+    """Let a job whose holder is dead be claimed from this time on, as one that had so many attempts.
 
     Nothing happens if its lease ends earlier, or somebody else has it now.
     """
     until_s = to_epoch_s(at) - 1
-    unit.move(_FREE, {"row_id": job.id, "owner": job.lease_owner, "new_until": until_s})
+    values: dict[str, Column] = {"row_id": job.id, "owner": job.lease_owner, "new_until": until_s}
+    unit.move(_FREE, {**values, "new_attempts": attempts})
 
 
 def waiting(connection: Connection, kind: str) -> dict[str, Mapping[str, object]]:
@@ -182,8 +184,8 @@ _FREE = Statement(
         text("state = 'running'"),
         JOB.c.lease_until > bindparam("new_until"),
     )
-    .values(lease_until=bindparam("new_until")),
-    ("row_id", "owner", "new_until"),
+    .values(lease_until=bindparam("new_until"), attempts=bindparam("new_attempts")),
+    ("row_id", "owner", "new_until", "new_attempts"),
     exact=False,
 )
 # The words of the partial index, which SQLite uses only if it finds them again.
@@ -212,4 +214,6 @@ def _job(row: Any) -> Job:
     values = dict(zip(_NAMES, row, strict=True))
     values["args"] = json_object(values["args"])
     values["run_at"] = from_epoch_s(values["run_at"])
+    if values["lease_until"] is not None:
+        values["lease_until"] = from_epoch_s(values["lease_until"])
     return Job(**values)

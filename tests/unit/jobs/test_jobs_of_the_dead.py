@@ -149,27 +149,42 @@ def test_owner_of_another_form_is_not_known_to_be_dead(owner: str) -> None:
     assert not DEAD.outlived(owner.format(DEAD))
 
 
-async def test_job_that_no_worker_survives_waits_ever_longer_and_is_given_up_after_ten(
+async def test_job_that_no_worker_survives_waits_ever_longer_and_is_given_up_in_the_end(
     store: Store, clock: SetClock
 ) -> None:
-    """A job that kills its worker is tried ten times, and not all of them at once."""
+    """Not sooner than if every lease had run out, and without killing a worker each second until then."""
     await queue(store, clock, "a")
-    waits = []
+    began_at, waits = clock.now(), []
     dying = DEAD
-    for attempt in range(1, jobs.MAX_ATTEMPTS + 1):
+    while found(store)["a"].state == "running" or not waits:
         waited = 0
-        while not (claimed := await claim(store, clock, dying)):
+        while not await claim(store, clock, dying) and found(store)["a"].state == "running":
             clock.advance(seconds=1)
             waited += 1
             assert waited <= LEASE_S + 1
         waits.append(waited)
-        assert claimed[0].attempts == attempt
+        clock.advance(seconds=1)  # until the next one is there
         dying = replace(dying, worker=new_token())
         await begins(store, clock, dying, kinds=("first",))  # takes over, and is killed before it can do more
-    assert waits == [0, 0, 1, 3, 7, 15, 31, 63, LEASE_S + 1, LEASE_S + 1]
-    clock.advance(seconds=LEASE_S + 1)
-    assert await claim(store, clock, dying) == ()
+    assert waits[:5] == [0, 0, 1, 2, 3], waits
+    assert clock.now() - began_at > (jobs.MAX_ATTEMPTS - 2) * timedelta(seconds=LEASE_S)
+    assert len(waits) <= 2 * jobs.MAX_ATTEMPTS
     assert (found(store)["a"].state, found(store)["a"].last_error) == ("failed", "the worker was lost")
+
+
+async def test_worker_that_begins_meanwhile_does_not_shorten_the_wait(store: Store, clock: SetClock) -> None:
+    await queue(store, clock, "a")
+    for _ in range(2):
+        await claim(store, clock, DEAD)
+        clock.advance(seconds=30)
+        await begins(store, clock, replace(DEAD, worker=new_token()), kinds=("first",))
+    waits_until = found(store)["a"].lease_until
+    assert waits_until == clock.now() + timedelta(seconds=30 - 1)  # due a minute, waits half a minute
+    clock.advance(seconds=29)
+    assert "a" not in await begins(store, clock, replace(DEAD, worker=new_token()))
+    assert found(store)["a"].lease_until == waits_until
+    clock.advance(seconds=1)
+    assert (await begins(store, clock, replace(DEAD, worker=new_token()))).get("a") == 3
 
 
 async def test_job_whose_work_goes_on_elsewhere_waits_for_that(store: Store, clock: SetClock) -> None:
@@ -192,7 +207,7 @@ async def test_late_word_of_a_worker_that_was_taken_for_dead_counts_for_nothing(
     async with running(store, clock, successor) as seen:
         await until(lambda: "a" in seen)
     unit = Unit()
-    jobs.free(unit, late, clock.now())
+    jobs.free(unit, late, clock.now(), 1)
     jobs.fail(Unit(), late, "late", clock.now())
     await store.recorder.commit(unit)
     assert found(store)["a"].state == "done"
@@ -202,7 +217,7 @@ async def test_freeing_never_makes_a_lease_longer(store: Store, clock: SetClock)
     await queue(store, clock, "a")
     (job,) = await claim(store, clock, DEAD)
     unit = Unit()
-    jobs.free(unit, job, clock.now() + timedelta(hours=1))
+    jobs.free(unit, job, clock.now() + timedelta(hours=1), 1)
     await store.recorder.commit(unit)
     clock.advance(seconds=LEASE_S + 1)
     assert len(await claim(store, clock, replace(DEAD, worker=new_token()))) == 1
