@@ -32,15 +32,49 @@ MAX_KEY_CHARACTERS = 255
 def credential_routes(prefix: str, service: CredentialService, clock: Clock) -> APIRouter:
     """The operations on credentials."""
     router = APIRouter(prefix=f"{prefix}/credentials", tags=["credentials"], route_class=PermittedRoute)
-
-    @router.post(
+    operations = _Operations(service, clock)
+    router.add_api_route(
         "",
+        operations.create,
+        methods=["POST"],
         status_code=201,
         response_model=CreatedCredential,
         responses=problems(400, 401, 403, 409, 413, 415, 422, 429, 503),
         openapi_extra=needs(Permission.CREDENTIAL_ADD),
     )
+    router.add_api_route(
+        "",
+        operations.page,
+        methods=["GET"],
+        responses=problems(401, 403, 422, 429, 503),
+        openapi_extra=needs(Permission.CREDENTIAL_READ),
+    )
+    router.add_api_route(
+        "/{credential_id}",
+        operations.show,
+        methods=["GET"],
+        responses=problems(401, 403, 404, 429, 503),
+        openapi_extra=needs(Permission.CREDENTIAL_READ),
+    )
+    router.add_api_route(
+        "/{credential_id}/revoke",
+        operations.revoke,
+        methods=["POST"],
+        responses=problems(401, 403, 404, 429, 503),
+        openapi_extra=needs(Permission.CREDENTIAL_REVOKE),
+    )
+    return router
+
+
+class _Operations:
+    """Between the API's documents and the use cases. Docstrings go into the OpenAPI document."""
+
+    def __init__(self, service: CredentialService, clock: Clock) -> None:
+        self._service = service
+        self._clock = clock
+
     async def create(
+        self,
         request: Request,
         caller: Caller,
         wanted: Annotated[NewCredentialDocument, Body()],
@@ -51,64 +85,43 @@ def credential_routes(prefix: str, service: CredentialService, clock: Clock) -> 
     ) -> Response:
         """Make a credential. The answer is the only one that holds its secret."""
         key = _checked_key(request, idempotency_key)
-        now = clock.now()
+        now = self._clock.now()
         asked = Asked(caller, _content(wanted), key, _origin(request))
 
         def write(made: NewCredential, warnings: Sequence[str]) -> bytes:
             return _written(made, warnings, now)
 
-        answer = await service.create(asked, lambda: drafted(wanted.wishes(now), now), write)
+        answer = await self._service.create(asked, lambda: drafted(wanted.wishes(now), now), write)
         headers = {"Location": f"{request.url.path}/{answer.credential_id}", **dict(NO_STORE)}
         if answer.replayed:
             headers["Idempotency-Replayed"] = "true"
         edge_request(request).log["object"] = answer.credential_id
         return Response(answer.body, 201, headers, media_type="application/json")
 
-    @router.get(
-        "",
-        response_model=CredentialList,
-        responses=problems(401, 403, 422, 429, 503),
-        openapi_extra=needs(Permission.CREDENTIAL_READ),
-    )
     async def page(
-        response: Response, caller: Caller, query: Annotated[ListQuery, Query()]
+        self, response: Response, caller: Caller, query: Annotated[ListQuery, Query()]
     ) -> CredentialList:
         """The credentials within the token's endpoints, without secrets."""
         response.headers.update(dict(NO_STORE))
         state = None if query.state is None else query.state.replace("-", " ")
-        found = await service.page(
-            caller, Filter(query.kind, query.endpoint, state, query.limit, query.before)
-        )
-        now = clock.now()
+        wanted = Filter(query.kind, query.endpoint, state, query.limit, query.before)
+        found = await self._service.page(caller, wanted)
+        now = self._clock.now()
         rows = [_document(row, now) for row in found.rows]
         return CredentialList(credentials=rows, next_before=found.next_before_id)
 
-    @router.get(
-        "/{credential_id}",
-        response_model=CredentialDocument,
-        responses=problems(401, 403, 404, 429, 503),
-        openapi_extra=needs(Permission.CREDENTIAL_READ),
-    )
-    async def show(response: Response, caller: Caller, credential_id: str) -> CredentialDocument:
+    async def show(self, response: Response, caller: Caller, credential_id: str) -> CredentialDocument:
         """One credential, without its secret."""
         response.headers.update(dict(NO_STORE))
-        return _document(await service.get(caller, credential_id), clock.now())
+        return _document(await self._service.get(caller, credential_id), self._clock.now())
 
-    @router.post(
-        "/{credential_id}/revoke",
-        response_model=CredentialDocument,
-        responses=problems(401, 403, 404, 429, 503),
-        openapi_extra=needs(Permission.CREDENTIAL_REVOKE),
-    )
     async def revoke(
-        request: Request, response: Response, caller: Caller, credential_id: str
+        self, request: Request, response: Response, caller: Caller, credential_id: str
     ) -> CredentialDocument:
         """Revoke it. It counts at once; certificates stay valid. Again changes nothing."""
         response.headers.update(dict(NO_STORE))
-        row = await service.revoke(caller, credential_id, _origin(request))
-        return _document(row, clock.now())
-
-    return router
+        row = await self._service.revoke(caller, credential_id, _origin(request))
+        return _document(row, self._clock.now())
 
 
 def _checked_key(request: Request, key: str | None) -> str | None:

@@ -28,7 +28,7 @@ def needs(permission: Permission) -> dict[str, Any]:
 
 def needs_nothing() -> dict[str, Any]:
     """``openapi_extra`` of an operation that is for everybody."""
-    return {_PERMISSION: None}
+    return {_PERMISSION: ""}  # FastAPI leaves a null out of the OpenAPI document
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -44,7 +44,7 @@ class PermittedRoute(APIRoute):
         if _PERMISSION not in (self.openapi_extra or {}):
             raise TypeError(f"{self.path} declares no permission")
         wanted = (self.openapi_extra or {})[_PERMISSION]
-        permission = None if wanted is None else Permission(wanted)
+        permission = Permission(wanted) if wanted else None
         answer, has_body = super().get_route_handler(), self.body_field is not None
 
         async def handle(request: Request) -> Response:
