@@ -73,7 +73,6 @@ class SignerInfo:
 
     ``signed_set`` holds the signed attributes as a SET OF in the octets and the order as received, that is
     what the signature covers (section 5.4); empty where there are none, which a SET of none is not.
-    ``signed_set_is_der`` tells whether that is a DER length and so surely what the sender signed.
     """
 
     sid: CertificateId

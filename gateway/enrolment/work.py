@@ -28,7 +28,8 @@ from gateway.store.unit import Unit
 LOG = logging.getLogger(__name__)
 STRANDED_AFTER = timedelta(minutes=5)
 EXPIRY_IS_LATE_AFTER = timedelta(minutes=2)
-GOING_ON = (SETTLE_JOB, APPROVED_JOB)  # their key is the request's id
+# With one of these a request has not been left; their key is its id. Not EXPIRE_JOB: it does not issue.
+GOING_ON = (SETTLE_JOB, APPROVED_JOB, CONFIRM_JOB)
 # A CA may still be at what a killed worker asked: an order that it does not find yet would be sent once more.
 LINGERING = dict.fromkeys((*GOING_ON, REVOKE_JOB), TAKE_OVER_AFTER)
 

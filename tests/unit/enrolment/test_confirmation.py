@@ -264,6 +264,16 @@ async def test_unconfirmed_certificate_whose_job_was_lost_is_withdrawn_by_the_sw
         await transactions.reaches(issued.request_id, State.WITHDRAWN)
 
 
+async def test_sweep_after_a_long_stop_leaves_alone_what_has_its_job(
+    transactions: TransactionHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the start the sweep comes before the jobs: a certificate that is overdue then was not lost."""
+    await _issued(transactions)
+    transactions.clock.advance(days=1)
+    await transactions.work.sweep()
+    assert "request.stranded" not in caplog.text
+
+
 async def test_job_of_a_submission_leaves_an_unconfirmed_certificate_alone(
     transactions: TransactionHouse,
 ) -> None:
