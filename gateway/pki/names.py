@@ -249,7 +249,7 @@ def names_match(left: DistinguishedName, right: DistinguishedName) -> bool:
 
     Case, inner and outer white space and string types do not count, nor does the order inside an RDN.
     """
-    return left == right or _comparable_name(left) == _comparable_name(right)
+    return left == right or comparable_name(left) == comparable_name(right)
 
 
 def san_sets_match(left: Sequence[GeneralName], right: Sequence[GeneralName]) -> bool:
@@ -257,7 +257,8 @@ def san_sets_match(left: Sequence[GeneralName], right: Sequence[GeneralName]) ->
     return left == right or frozenset(map(_comparable_san, left)) == frozenset(map(_comparable_san, right))
 
 
-def _comparable_name(name: DistinguishedName) -> tuple[object, ...]:
+def comparable_name(name: DistinguishedName) -> tuple[object, ...]:
+    """What is the same of names that match: for who holds one name against many."""
     return tuple(frozenset((a.oid, _prepared(a.value)) for a in rdn) for rdn in name.rdns)
 
 
@@ -286,7 +287,7 @@ def _comparable_san(name: GeneralName) -> tuple[NameKind, object]:
             host, slash, path = rest[2:].partition("/")
             return name.kind, (scheme.lower(), host.lower(), slash + path)
         case NameKind.DIRECTORY:
-            return name.kind, _comparable_name(decode_name(name.der[der.read_tlv(name.der)[1] :]))
+            return name.kind, comparable_name(decode_name(name.der[der.read_tlv(name.der)[1] :]))
         case NameKind.DNS | NameKind.IP:
             return name.kind, name.value
         case _:

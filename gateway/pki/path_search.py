@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from gateway.errors import MalformedMessage
 from gateway.pki import oids
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
-from gateway.pki.names import names_match
+from gateway.pki.names import comparable_name
 
 MAX_DEPTH = 8  # certificates between leaf and anchor
 _MAX_SIGNATURE_CHECKS = 64
@@ -44,7 +44,9 @@ class PathSearch:
 
     def __init__(self, given: Sequence[Candidate], anchors: Sequence[Candidate]) -> None:
         self._anchor_sha256s = {anchor.parsed.sha256 for anchor in anchors}
-        self._candidates = (*anchors, *given)
+        # Made once: whoever sends long names and many certificates would have them compared over and over
+        self._named = tuple((one, comparable_name(one.parsed.subject)) for one in (*anchors, *given))
+        self._issuers: dict[str, tuple[object, ...]] = {}
         self._checks_left = _MAX_SIGNATURE_CHECKS
         self._obstacles: list[str] = []
 
@@ -58,11 +60,10 @@ class PathSearch:
             self._obstacles.append(f"its path is longer than {MAX_DEPTH} CAs")
             return
         taken = {step.parsed.sha256 for step in path}
-        named = [
-            candidate
-            for candidate in self._candidates
-            if candidate.parsed.sha256 not in taken and names_match(child.issuer, candidate.parsed.subject)
-        ]
+        wanted = self._issuers.get(child.sha256)
+        if wanted is None:
+            wanted = self._issuers[child.sha256] = comparable_name(child.issuer)
+        named = [one for one, name in self._named if name == wanted and one.parsed.sha256 not in taken]
         if not named:
             self._obstacles.append(
                 f"no CA of the name {shown_name(str(child.issuer))} is trusted here or was sent along"

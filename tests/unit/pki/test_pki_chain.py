@@ -10,9 +10,11 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from gateway.errors import MalformedMessage
+from gateway.model.names import DistinguishedName
 from gateway.model.reasons import ReasonCode
-from gateway.pki import chain
+from gateway.pki import chain, path_search
 from gateway.pki.chain import TrustAnchors, UntrustedCertificate, verify_client_chain
+from gateway.pki.names import comparable_name
 from tests.support import pki
 from tests.unit.pki.chains import CLIENT, DAY, NOW, SERVER, Made, leaf, make, refusal, verify
 
@@ -257,3 +259,21 @@ def test_many_cas_of_one_name_cost_bounded_work(root: Made) -> None:
     looped = [make("Same name", issuer, private_key=other.private_key) for issuer in crowd for other in crowd]
     sent = [leaf(looped[0], identifiers=False), *looped[: chain.MAX_CERTIFICATES - 1]]
     assert refusal(sent, [make("Elsewhere")]).code is ReasonCode.AUTH_CERTIFICATE_UNTRUSTED
+
+
+def test_names_of_a_crowd_are_prepared_for_comparison_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every way through certificates of one name and key is tried, but long names cost their time once."""
+    prepared: list[str] = []
+
+    def counted(name: DistinguishedName) -> tuple[object, ...]:
+        prepared.append(str(name))
+        return comparable_name(name)
+
+    monkeypatch.setattr(path_search, "comparable_name", counted)
+    first = make("Same name")
+    crowd = [make("Same name", first, private_key=first.private_key) for _ in range(5)]
+    strangers = [make("Another name") for _ in range(3)]
+    sent = [leaf(first, identifiers=False), *crowd, *strangers]
+    assert refusal(sent, [make("Elsewhere")]).code is ReasonCode.AUTH_CERTIFICATE_UNTRUSTED
+    subjects, issuers = len(crowd) + len(strangers) + 1, 1 + len(crowd)
+    assert len(prepared) <= subjects + issuers
