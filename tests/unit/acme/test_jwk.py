@@ -135,4 +135,4 @@ def test_huge_numbers_cost_nothing() -> None:
     for jwk in ({"n": huge}, {"e": huge}, {"n": huge, "e": huge}):
         with pytest.raises(AcmeError):
             import_jwk(good | jwk)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 5  # computed with, they take minutes

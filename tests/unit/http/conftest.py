@@ -167,6 +167,7 @@ def _routes(requests: list[HttpRequest], gate: asyncio.Event, handler: Handler |
         return HttpResponse(200, body or request.path.encode(), "text/plain")
 
     async def gated(request: HttpRequest) -> HttpResponse:
+        requests.append(request)
         await gate.wait()
         return HttpResponse(200, b"through", "text/plain")
 

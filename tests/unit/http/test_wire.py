@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +15,12 @@ from tests.unit.http.conftest import exchange, running
 GET = b"GET /echo HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST /echo HTTP/1.1\r\nHost: a\r\n"
 CLOSE = b"Connection: close\r\n\r\n"
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not holds():
+            await asyncio.sleep(0.01)
 
 
 def status(answer: bytes) -> int:
@@ -296,7 +303,7 @@ async def test_reader_who_takes_nothing_is_given_up() -> None:
     async with running(limits=HttpLimits(write_s=0.5), app=flood) as up:
         reader, writer = await asyncio.open_connection("127.0.0.1", up.port, limit=1024)
         writer.write(b"GET /api/flood HTTP/1.1\r\nHost: a\r\n\r\n")
-        await asyncio.sleep(1.5)
+        await until(up.log.getvalue)
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await reader.readexactly(400 * 65536)
         writer.close()
@@ -326,7 +333,7 @@ async def test_fault_of_ours_is_a_blank_500_with_the_request_id() -> None:
 
 
 async def test_drain_answers_the_next_request_of_a_kept_connection_and_closes_it() -> None:
-    async with running() as up:
+    async with running(limits=HttpLimits(drain_idle_s=60)) as up:
         reader, writer = await asyncio.open_connection("127.0.0.1", up.port)
         writer.write(GET + b"\r\n")
         assert b"Connection: close" not in await reader.readuntil(b"\r\n\r\n/echo")
@@ -344,7 +351,7 @@ async def test_drain_answers_the_next_request_of_a_kept_connection_and_closes_it
 async def test_drain_waits_for_the_request_under_way() -> None:
     async with running() as up:
         asking = asyncio.create_task(exchange(up.port, b"GET /gated HTTP/1.1\r\nHost: a\r\n\r\n"))
-        await asyncio.sleep(0.1)
+        await until(lambda: up.requests)
         up.stop.set()
         await asyncio.sleep(0.3)
         assert not up.task.done()
@@ -356,7 +363,7 @@ async def test_drain_waits_for_the_request_under_way() -> None:
 async def test_drain_that_takes_too_long_is_cut() -> None:
     async with running(drain_s=0.3) as up:
         asking = asyncio.create_task(exchange(up.port, b"GET /gated HTTP/1.1\r\nHost: a\r\n\r\n"))
-        await asyncio.sleep(0.1)
+        await until(lambda: up.requests)
         up.stop.set()
         await asyncio.wait_for(up.task, 60)
         await asyncio.gather(asking, return_exceptions=True)
