@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from gateway.errors import MalformedMessage
+from gateway.model.names import DistinguishedName
 from gateway.pki import oids
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
 from gateway.pki.names import comparable_name
@@ -20,6 +21,7 @@ from gateway.pki.names import comparable_name
 MAX_DEPTH = 8  # certificates between leaf and anchor
 _MAX_SIGNATURE_CHECKS = 64
 _SHOWN_NAME = 200
+_NAME = "{}"  # where the name of a CA stands in an obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class PathSearch:
         self._named = tuple((one, comparable_name(one.parsed.subject)) for one in (*anchors, *given))
         self._issuers: dict[str, tuple[object, ...]] = {}
         self._checks_left = _MAX_SIGNATURE_CHECKS
-        self._obstacles: list[str] = []
+        self._obstacle = ("no path leads to a trusted CA", DistinguishedName())
 
     def paths(self, path: tuple[Candidate, ...]) -> Iterator[tuple[Candidate, ...]]:
         """Every path that goes on from this one, leaf first, within the bounds of depth and work."""
@@ -57,7 +59,7 @@ class PathSearch:
             yield path
             return
         if len(path) > MAX_DEPTH + 1:
-            self._obstacles.append(f"its path is longer than {MAX_DEPTH} CAs")
+            self._obstacle = (f"its path is longer than {MAX_DEPTH} CAs", DistinguishedName())
             return
         taken = {step.parsed.sha256 for step in path}
         wanted = self._issuers.get(child.sha256)
@@ -65,33 +67,31 @@ class PathSearch:
             wanted = self._issuers[child.sha256] = comparable_name(child.issuer)
         named = [one for one, name in self._named if name == wanted and one.parsed.sha256 not in taken]
         if not named:
-            self._obstacles.append(
-                f"no CA of the name {shown_name(str(child.issuer))} is trusted here or was sent along"
-            )
+            self._obstacle = (f"no CA of the name {_NAME} is trusted here or was sent along", child.issuer)
         for issuer in named:
             obstacle = self._obstacle_between(path[-1], issuer)
             if obstacle:
-                self._obstacles.append(obstacle)
+                self._obstacle = (obstacle, issuer.parsed.subject)
             else:
                 yield from self.paths((*path, issuer))
 
     def obstacle(self) -> str:
-        """What stood in the way last, for people."""
-        return self._obstacles[-1] if self._obstacles else "no path leads to a trusted CA"
+        """What stood in the way last, for people. Names are written only here: long ones take their time."""
+        text, name = self._obstacle
+        return text.replace(_NAME, shown_name(str(name)))
 
     def _obstacle_between(self, child: Candidate, issuer: Candidate) -> str:
-        name = shown_name(str(issuer.parsed.subject))
         if not issuer.parsed.is_ca:
-            return f"the issuer {name} is no CA certificate"
+            return f"the issuer {_NAME} is no CA certificate"
         if oids.KEY_USAGE in issuer.parsed.extension_oids and "keyCertSign" not in issuer.parsed.key_usage:
-            return f"the issuer {name} may not sign certificates (key usage)"
+            return f"the issuer {_NAME} may not sign certificates (key usage)"
         if not self._checks_left:
             return "too many certificates of the same name were sent"
         self._checks_left -= 1
         try:
             child.loaded.verify_directly_issued_by(issuer.loaded)
         except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-            return f"it was not signed by the CA {name} that is known here, although it names that CA"
+            return f"it was not signed by the CA {_NAME} that is known here, although it names that CA"
         return ""
 
 
