@@ -35,9 +35,9 @@ def verify_certificate(
         raise CredentialRefused(
             "a CA certificate is no client certificate", code=ReasonCode.AUTH_CERTIFICATE_USAGE
         )
-    if rule.ra:
-        _check_ra_usage(claimed)
     ours = leaf.issuer_der in trust.own_issuers
+    if rule.ra:
+        _check_ra_usage(claimed, ours=ours)
     if trust.checks_revocation:
         _check_status(claimed, record, ours=ours)
     # A name alone proves nothing: ours is what stands in our record.
@@ -53,9 +53,17 @@ def verify_certificate(
     )
 
 
-def _check_ra_usage(claimed: ClaimedCertificate) -> None:
-    """Path validation lets a certificate without any extended key usage pass; an RA must bear its own."""
+def _check_ra_usage(claimed: ClaimedCertificate, *, ours: bool) -> None:
+    """Path validation lets a certificate without any extended key usage pass; an RA must bear its own. One
+    that our CAs issued must in any case: a trust store may hold them by their files, which no load knows."""
     wanted = claimed.rule.extended_key_usage
+    if ours and not wanted:
+        raise CredentialRefused(
+            "a certificate of this gateway alone makes nobody a registration authority",
+            code=ReasonCode.AUTH_CERTIFICATE_USAGE,
+            detail=f"the trust store {claimed.rule.trust!r} holds a CA of this gateway; write "
+            "extended_key_usage: [cmcRA], or name one that holds the CA of registration authorities alone",
+        )
     if wanted and wanted.isdisjoint(claimed.leaf.extended_key_usage):
         raise CredentialRefused(
             "the certificate of a registration authority must carry an extended key usage of "

@@ -267,8 +267,12 @@ async def test_mac_whose_credential_is_not_good_begins_nothing(
 # -- signatures --
 
 
-async def _signed(rule: CertificateRule, *usages: str, kind: Any = SIGNATURE) -> VerifiedCredential:
+async def _signed(
+    rule: CertificateRule, *usages: str, kind: Any = SIGNATURE, ours: bool = False
+) -> VerifiedCredential:
+    """``ours``: the CA in the trust store, by its file, is one of this gateway."""
     authority = pki.Authority()
+    own_names = frozenset({authority.certificate.subject.public_bytes()} if ours else ())
     extended = [x509.ObjectIdentifier(usage) for usage in usages] or None
     leaf = authority.issue(cn="ra", extended_key_usage=extended)
     request = _request(PresentedCertificate((leaf.certificate_der,), kind))
@@ -279,7 +283,7 @@ async def _signed(rule: CertificateRule, *usages: str, kind: Any = SIGNATURE) ->
     compiled = CompiledTrustStore("ras", (authority.certificate.public_bytes(Encoding.DER),), (), "none")
     authenticator = Authenticator(SERVER_KEY, lambda: 0.0)
     claims = authenticator.read_claims(AuthenticationRule(Require.ANY, signature=rule), request)
-    trust = await TrustStores(no_backend, frozenset).get(compiled)
+    trust = await TrustStores(no_backend, lambda: own_names).get(compiled)
     evidence = await authenticator.verify(claims, Looked(), request, trust, SystemClock().now())
     (one,) = evidence.credentials
     return one
@@ -307,6 +311,14 @@ async def test_certificate_without_extended_key_usage_is_no_ra_where_the_rule_na
     assert no.value.code is ReasonCode.AUTH_CERTIFICATE_USAGE
     with pytest.raises(CredentialRefused):
         await _signed(CertificateRule("ras", wanted, ra=True), "1.3.6.1.5.5.7.3.2")
+
+
+async def test_whoever_enrolled_here_is_no_ra_though_the_trust_store_holds_our_ca_by_its_file() -> None:
+    with pytest.raises(CredentialRefused, match="makes nobody a registration authority") as no:
+        await _signed(CertificateRule("ras", frozenset(), ra=True), CMC_RA, ours=True)
+    assert no.value.code is ReasonCode.AUTH_CERTIFICATE_USAGE
+    assert "extended_key_usage: [cmcRA]" in no.value.detail
+    assert (await _signed(CertificateRule("ras", frozenset({CMC_RA}), ra=True), CMC_RA, ours=True)).ra
 
 
 async def test_client_certificate_of_the_transport_does_not_count_as_a_signature() -> None:
