@@ -119,8 +119,8 @@ def decrypt(enveloped: EnvelopedData, recipient: KeyTransRecipient, signer: Sign
         key = signer.decrypt(recipient.encrypted_key)
     except MalformedMessage as error:
         raise cannot_be_opened(str(error)) from error
-    fits = len(key) == cipher.key_octets
-    decryptor = cipher.over(key if fits else secrets.token_bytes(cipher.key_octets), iv).decryptor()
+    fits, another = len(key) == cipher.key_octets, secrets.token_bytes(cipher.key_octets)
+    decryptor = cipher.over(key if fits else another, iv).decryptor()
     padded = decryptor.update(ciphertext) + decryptor.finalize()
     unpadder = PKCS7(8 * cipher.block_octets).unpadder()
     try:
@@ -145,6 +145,14 @@ def is_rsa(certificate: ParsedCertificate) -> bool:
         return isinstance(read_key(certificate.spki_der)[1], RSAPublicKey)
     except MalformedMessage:
         return False
+
+
+def rsa_octets(certificate: ParsedCertificate) -> int:
+    """The length of the certificate's modulus. Raises ValueError if the key is none of RSA."""
+    _, key = read_key(certificate.spki_der)
+    if not isinstance(key, RSAPublicKey):
+        raise ValueError("the key is none of RSA")
+    return key.key_size // 8
 
 
 def envelop(payload: bytes, certificate: ParsedCertificate, cipher: str) -> bytes:

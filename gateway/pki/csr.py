@@ -137,11 +137,38 @@ def verify_possession(parsed: ParsedCsr, *, refused_hashes: frozenset[str] = BRO
     return ClientKey(parsed.public_key, Pop.SIGNATURE, parsed.signature_hash)
 
 
-def verify_own_signature(csr_der: bytes, *, refused_hashes: frozenset[str] = BROKEN_HASHES) -> None:
-    """Verify the signature of a CSR whose names and attributes cannot be read: its sender may be told so.
+@dataclass(frozen=True, slots=True)
+class OwnSignature:
+    """What shows that the holder of a CSR's key has written the rest of it: read before all else."""
+
+    algorithm: SignatureAlgorithm
+    key: LoadedKey
+    described: PublicKey
+    signature: bytes = field(repr=False)
+    signed_der: bytes = field(repr=False)
+
+    @property
+    def can_match(self) -> bool:
+        """Whether key and algorithm are of one type."""
+        return self.algorithm.key_type is self.described.type
+
+    def verify(self, *, refused_hashes: frozenset[str] = BROKEN_HASHES) -> None:
+        """Raises MalformedMessage as ``verify_signature`` does."""
+        verify_signature(
+            self.algorithm,
+            self.key,
+            self.described,
+            self.signature,
+            self.signed_der,
+            refused_hashes=refused_hashes,
+        )
+
+
+def read_own_signature(csr_der: bytes) -> OwnSignature:
+    """Of a CSR whose names and attributes need not be readable: its sender may then be told so.
 
     Only the outside and the key must be well-formed, with nothing behind them. Raises MalformedMessage as
-    ``parse_csr`` and ``verify_possession`` do.
+    ``parse_csr`` does.
     """
     _check_one_structure(csr_der)
     info, algorithm, signature = _outer(csr_der)
@@ -151,13 +178,12 @@ def verify_own_signature(csr_der: bytes, *, refused_hashes: frozenset[str] = BRO
     described, loaded_key = read_key(csr_der[fields[2][1] : fields[2][3]])
     if loaded_key is None:
         raise _malformed("the key of the CSR is of no supported algorithm", "key")
-    verify_signature(
+    return OwnSignature(
         read_signature_algorithm(csr_der, algorithm[2], algorithm[3]),
         loaded_key,
         described,
         csr_der[signature[2] + 1 : signature[3]],
         csr_der[info[1] : info[3]],
-        refused_hashes=refused_hashes,
     )
 
 

@@ -10,17 +10,18 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 
-from gateway.asn1 import cms
+from gateway.asn1 import cms, der
 from gateway.asn1.ber import BerReader
 from gateway.asn1.cms import EnvelopedData, IssuerAndSerial, KeyTransRecipient, SignedData
 from gateway.errors import MalformedMessage
 from gateway.frontend import MessageIdentity
-from gateway.model.keys import ClientKey
+from gateway.model.keys import ClientKey, Pop
 from gateway.model.reasons import ReasonCode
 from gateway.pki import cms_enveloped, cms_signed
-from gateway.pki.certificate import ParsedCertificate
-from gateway.pki.csr import ParsedCsr, parse_csr, verify_own_signature, verify_possession
+from gateway.pki.certificate import ParsedCertificate, parse_certificate
+from gateway.pki.csr import OwnSignature, ParsedCsr, parse_csr, read_own_signature
 from gateway.pki.signatures import BROKEN_HASHES
 from gateway.scep import attributes
 
@@ -42,6 +43,8 @@ __all__ = [
 _REQUEST_ATTRIBUTES = (attributes.TRANSACTION_ID, attributes.MESSAGE_TYPE, attributes.SENDER_NONCE)
 # Nothing can verify a signature over MD2
 _HASHES_WITHOUT_PROOF = frozenset({"md2"})
+_CSR_ATTRIBUTES = 0xA0  # [0] (RFC 2986 section 4.1)
+_SHA256_WITH_RSA = "1.2.840.113549.1.1.11"  # RFC 8017 appendix A.2.4
 
 
 class MessageType(IntEnum):
@@ -57,7 +60,6 @@ class MessageType(IntEnum):
 
 
 _REQUEST_TYPES = frozenset(MessageType) - {MessageType.CERT_REP}
-_WITH_CSR = frozenset({MessageType.PKCS_REQ, MessageType.RENEWAL_REQ, MessageType.UPDATE_REQ})
 
 
 class PkiStatus(IntEnum):
@@ -101,8 +103,8 @@ class SignedMessage:
 
 @dataclass(frozen=True, slots=True)
 class ScepRequest:
-    """A verified and decrypted request. ``payload`` is what ``read_csr`` and its like read; empty for one
-    without CSR that cannot be decrypted."""
+    """A verified request. ``payload`` is what ``read_csr`` and its like read; empty where it cannot be
+    decrypted, and then ``unreadable`` says why, for the log."""
 
     message: SignedMessage
     message_type: MessageType
@@ -110,6 +112,7 @@ class ScepRequest:
     identity: MessageIdentity  # the one that it was encrypted to
     cipher: str
     payload: bytes = field(repr=False)
+    unreadable: str = ""
 
 
 def read_pki_message(octets: bytes) -> SignedMessage:
@@ -191,7 +194,7 @@ def open_pki_message(
     such a refusal tells nothing of the plaintext. Raises MalformedMessage, for a CertRep FAILURE:
     message.algorithm for a digest or a cipher that is not taken, ``key.*`` for a signer's key that is none,
     message.integrity for a wrong signature, message.unsupported for a message type that is not one of a
-    request, message.asn1 for all else. Whatever goes wrong in decryption is one and the same fault.
+    request, message.asn1 for all else. What cannot be decrypted has an empty payload.
     """
     cms_signed.verify_signer(message.signed, message.signed.signers[0], message.signer, rules.digests)
     message_type = _request_type(message.message_type)
@@ -205,30 +208,30 @@ def open_pki_message(
     enveloped = cms.read_enveloped_data(message.signed.content)
     identity, recipient = _addressed(enveloped, identities)
     cipher = cms_enveloped.check_algorithms(enveloped, recipient, rules.ciphers)
+    payload, unreadable = _decrypted(enveloped, recipient, identity)
     return ScepRequest(
         message=message,
         message_type=message_type,
         sender_nonce=message.sender_nonce,
         identity=identity,
         cipher=cipher,
-        payload=_decrypted(message_type, enveloped, recipient, identity),
+        payload=payload,
+        unreadable=unreadable,
     )
 
 
 def _decrypted(
-    message_type: MessageType,
-    enveloped: EnvelopedData,
-    recipient: KeyTransRecipient,
-    identity: MessageIdentity,
-) -> bytes:
+    enveloped: EnvelopedData, recipient: KeyTransRecipient, identity: MessageIdentity
+) -> tuple[bytes, str]:
+    """The plaintext; empty, with the reason for the log, where it cannot be had.
+
+    What somebody made of another device's ciphertext must not be told from what cannot be decrypted (RFC 5652
+    section 14), and so goes the same way.
+    """
     try:
-        return cms_enveloped.decrypt(enveloped, recipient, identity.signer)
-    except MalformedMessage:
-        if message_type in _WITH_CSR:
-            raise
-        # Nothing in these is signed by whoever wrote it: what somebody made of another device's ciphertext
-        # must not be told from what cannot be decrypted (RFC 5652 section 14), and so goes the same way.
-        return b""
+        return cms_enveloped.decrypt(enveloped, recipient, identity.signer), ""
+    except MalformedMessage as fault:
+        return b"", fault.detail
 
 
 def _request_type(number: int | None) -> MessageType:
@@ -250,21 +253,19 @@ def read_csr(request: ScepRequest, rules: MessageRules) -> tuple[ParsedCsr, Clie
     """The CSR of a PKCSReq or RenewalReq with its proof of possession.
 
     Whoever changes the ciphertext of somebody else's message must not learn what became of the plaintext
-    (RFC 5652 section 14, CBC without authentication). So a CSR that cannot be read, or whose own signature
-    is wrong, is the same fault as one that cannot be decrypted; a right one proves that nobody changed it,
-    and other faults are told. Raises MalformedMessage: that one, those of ``parse_csr`` with a right
-    signature, or key.signature-hash for a hash that the endpoint does not take; whether the policy takes it
-    (``csr_signature``) is for the policy to say.
+    (RFC 5652 section 14, CBC without authentication), neither from the answer nor from the time that it
+    takes. So one that cannot be decrypted or read costs a verification too, and is the same fault as a CSR
+    whose own signature is wrong; a right one proves that nobody changed it, and other faults are told.
+    Raises MalformedMessage: that one, those of ``parse_csr`` with a right signature, or key.signature-hash
+    for a hash that the endpoint does not take; whether the policy takes it (``csr_signature``) is for the
+    policy to say.
     """
+    own, unreadable = _own_signature(request)
     try:
-        parsed = parse_csr(request.payload)
-        key = verify_possession(parsed, refused_hashes=_HASHES_WITHOUT_PROOF)
-    except MalformedMessage as fault:
-        try:
-            verify_own_signature(request.payload, refused_hashes=_HASHES_WITHOUT_PROOF)
-        except MalformedMessage as error:
-            raise cms_enveloped.cannot_be_opened(f"{error.code}: {error}") from error
-        raise fault from None
+        own.verify(refused_hashes=_HASHES_WITHOUT_PROOF)
+    except MalformedMessage as error:
+        raise cms_enveloped.cannot_be_opened(unreadable or f"{error.code}: {error}") from error
+    parsed = parse_csr(request.payload)
     if parsed.signature_hash in BROKEN_HASHES and parsed.signature_hash not in rules.digests:
         raise MalformedMessage(
             f"the CSR is signed with {parsed.signature_hash}, which is broken; use SHA-256 or better",
@@ -272,7 +273,33 @@ def read_csr(request: ScepRequest, rules: MessageRules) -> tuple[ParsedCsr, Clie
             path="signature",
             detail=f"the endpoint's `digests` do not name {parsed.signature_hash}",
         )
-    return parsed, key
+    return parsed, ClientKey(parsed.public_key, Pop.SIGNATURE, parsed.signature_hash)
+
+
+def _own_signature(request: ScepRequest) -> tuple[OwnSignature, str]:
+    """The CSR's own signature; a wrong one, with the reason for the log, where there is none to verify."""
+    try:
+        if request.unreadable:
+            raise MalformedMessage(request.unreadable)
+        own = read_own_signature(request.payload)
+        if own.can_match and own.algorithm.hash not in _HASHES_WITHOUT_PROOF:
+            return own, ""
+        why = f"the signature algorithm {own.algorithm.oid} cannot be verified with the {own.described} key"
+    except MalformedMessage as error:
+        why = f"{error.code}: {error}"
+    return read_own_signature(_decoy(request.identity.certificate_der)), why
+
+
+@lru_cache(maxsize=64)
+def _decoy(certificate_der: bytes) -> bytes:
+    """A CSR for the identity's key, which is RSA as those of the devices are, with a wrong signature."""
+    identity = parse_certificate(certificate_der)
+    octets = cms_enveloped.rsa_octets(identity)
+    return der.sequence(
+        der.sequence(der.integer(0), identity.subject_der, identity.spki_der, der.tlv(_CSR_ATTRIBUTES, b"")),
+        der.sequence(der.oid(_SHA256_WITH_RSA), der.tlv(der.NULL, b"")),
+        der.tlv(der.BIT_STRING, b"\x00" + b"\x01" * octets),  # less than any modulus of this length
+    )
 
 
 def read_issuer_and_serial(request: ScepRequest) -> IssuerAndSerial:
