@@ -48,6 +48,7 @@ _NO_ENDPOINT_AGAIN = timedelta(minutes=5)
 _BACK_OFF_BASE = 4
 _MAX_BACK_OFF_S = 60
 _MAX_CONFLICTS = 5
+_NOBODY = ""  # as the worker of a job: its task has ended, so that whoever has the job may look at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Validations:
         if row is None:
             return None
         overdue_at = _overdue_at(row)
-        if overdue_at > now and args.get("worker") != self._services.worker:
+        if overdue_at > now and args.get("worker") not in (self._services.worker, _NOBODY):
             return overdue_at  # another worker is at it
         view = self._services.endpoint(ACME, endpoint)
         if view is None:
@@ -171,8 +172,8 @@ class Validations:
     async def resume(self) -> None:
         """Take up at once what a worker in this one's place left undone. Raises StoreUnavailable."""
         waiting = await self._services.jobs.waiting(VALIDATE_JOB)
-        mine = [key for key, args in waiting.items() if args.get("worker") == self._services.worker]
-        await self._hasten(key for key in mine if key not in self._running)
+        mine = (key for key, args in waiting.items() if args.get("worker") == self._services.worker)
+        await self._hand_on({key: waiting[key] for key in mine if key not in self._running})
 
     async def aclose(self) -> None:
         """Give up what is under way: the jobs do it, here or elsewhere."""
@@ -180,12 +181,16 @@ class Validations:
         for task in running.values():
             task.cancel()
         await asyncio.gather(*running.values(), return_exceptions=True)
-        await self._hasten(running)
+        if running:
+            waiting = await self._services.jobs.waiting(VALIDATE_JOB)
+            await self._hand_on({key: waiting[key] for key in running if key in waiting})
 
-    async def _hasten(self, keys: Iterable[str]) -> None:
+    async def _hand_on(self, left: Mapping[str, Mapping[str, object]]) -> None:
+        """Let any worker do these jobs now."""
         unit, now = Unit(), self._services.clock.now()
-        for key in keys:
-            self._services.jobs.hasten(unit, VALIDATE_JOB, key, now)
+        for key, args in left.items():
+            self._services.jobs.withdraw(unit, VALIDATE_JOB, key)
+            self._services.jobs.enqueue(unit, VALIDATE_JOB, key, {**args, "worker": _NOBODY}, now)
         if unit.operations:
             await self._services.records.commit(unit)
 

@@ -82,7 +82,7 @@ class _AcmeClient(Client):
             if challenge["status"] == "pending":
                 await self._until(200, challenge["url"], {})
             else:
-                # Where the worker that validates was killed, its lease has to run out.
+                # Where one worker after the other was killed at it, the validation waits ever longer.
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 

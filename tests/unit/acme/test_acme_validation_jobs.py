@@ -224,6 +224,33 @@ async def test_worker_takes_up_what_the_one_in_its_place_left_undone(
     page.gate.set()
 
 
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+async def test_what_a_worker_left_undone_is_done_at_once_by_any_other(
+    looking: House, responder: Http01Responder, end: str
+) -> None:
+    """acme.md F: it need not be the one in its place that finds the job."""
+    client, url, challenge = await http_challenge(looking)
+    page = responder.answer(challenge["token"], client.key, gate=threading.Event())
+    await client.post(challenge["url"], {})
+    (job,) = await waiting_jobs(looking)
+    other = AcmeFrontEnd().mount(replace_worker(looking.services, "another"))
+    assert await other.jobs[KIND](job.args) == job.run_at
+    if end == "stopped":
+        while not responder.asked:
+            await asyncio.sleep(0.005)
+        await looking.aclose()
+    else:
+        same = AcmeFrontEnd().mount(replace_worker(looking.services, looking.services.worker))
+        assert same.start is not None
+        await same.start()
+    (left,) = await waiting_jobs(looking)
+    assert left.run_at == looking.clock.now()
+    assert page.gate is not None
+    page.gate.set()
+    assert await other.jobs[KIND](left.args) is None
+    assert (await row_of(looking, client, url)).status == VALID
+
+
 async def test_job_looks_again_later_where_the_fault_may_pass(
     looking: House, responder: Http01Responder
 ) -> None:
