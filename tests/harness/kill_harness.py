@@ -48,7 +48,7 @@ class Plan:
     long_life_s: float = 0.5  # the same for some, so that protocols of many messages come to their end
     long_life_share: float = 0.2
     newborn_share: float = 0.2  # of the kills hit a worker at any moment of its start instead
-    patience_s: float = 150.0  # that a client may take to end what it is at; the lease of a dead worker is 90
+    patience_s: float = 150.0  # that a client may take to end what it is at; the longest wait of a job is 90
 
     def life_s(self) -> float:
         """How long the next worker may live."""
@@ -167,9 +167,12 @@ async def _next_answer(fleet: Fleets, longest_s: float = 2.0) -> None:
 
 
 async def _living_worker(gateway: Gateway, killed: set[int]) -> int:
+    """A worker that was not killed yet. Forgets those of ``killed`` that are gone: their ids come again."""
     deadline = time.monotonic() + WORKER_WAIT_S
     while time.monotonic() < deadline:
-        if pids := [pid for pid in gateway.worker_pids if pid not in killed]:
+        present = gateway.worker_pids
+        killed.intersection_update(present)
+        if pids := [pid for pid in present if pid not in killed]:
             return random.choice(pids)
         await asyncio.sleep(0.002)
     raise AssertionError(f"no worker was started again within {WORKER_WAIT_S} s\n{gateway.log[-3000:]}")
