@@ -6,7 +6,9 @@ import asyncio
 from datetime import timedelta
 
 from gateway.enrolment.approval import approve
-from gateway.model.outcome import Issued, Pending, Refused, State
+from gateway.enrolment.gather import find_recorded
+from gateway.enrolment.repeat import what_became
+from gateway.model.outcome import Issued, Pending, Refused, State, Unavailable
 from gateway.model.reasons import ReasonCode
 from gateway.store import credentials
 from gateway.store.unit import Unit
@@ -94,3 +96,20 @@ async def test_request_approved_in_time_still_waits_for_the_ca_after_that_time(h
     approve(house.store, str(waiting.request_id), "cli:anna", clock=house.clock)
     house.clock.advance(hours=1)
     assert await house.submit(request) == waiting
+
+
+async def test_poll_beside_the_job_that_ends_the_request_is_told_to_ask_again_under_its_id(
+    house: House,
+) -> None:
+    """Nobody must take that for the end: whoever polls goes on polling."""
+    await house.credential("device")
+    waiting = await house.submit(house.request("a.test", endpoint="approval"))
+    assert isinstance(waiting, Pending)
+    request_id = waiting.request_id
+    seen = await house.store.reader.read(lambda connection: find_recorded(connection, request_id))
+    assert seen is not None
+    house.clock.advance(minutes=63)
+    first, second = [await what_became(house.store, seen, house.clock.now()) for _ in range(2)]
+    assert isinstance(first, Refused)
+    assert isinstance(second, Unavailable)
+    assert (second.request_id, second.retry_after_s) == (request_id, 1)
