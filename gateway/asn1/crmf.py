@@ -31,6 +31,7 @@ ALT_CERT_TEMPLATE = f"{_ID_REG_CTRL}.7"
 ALG_ID = f"{_ID_REG_CTRL}.11"
 RSA_KEY_LEN = f"{_ID_REG_CTRL}.12"
 
+_DONT_PUBLISH, _PLEASE_PUBLISH = 0, 1
 _VERSION, _SERIAL, _SIGNING_ALG, _ISSUER, _VALIDITY = 0x80, 0x81, 0xA2, 0xA3, 0xA4
 _SUBJECT, _PUBLIC_KEY, _ISSUER_UID, _SUBJECT_UID, _EXTENSIONS = 0xA5, 0xA6, 0x87, 0x88, 0xA9
 _TEMPLATE_TAGS = (
@@ -249,6 +250,19 @@ def read_controls(controls_der: bytes, what: str) -> tuple[Control, ...]:
             Control(der.oid_text(typed.content(element, parts[0])), typed.element(element, parts[1]))
         )
     return tuple(controls)
+
+
+def check_publication_info(value_der: bytes) -> None:
+    """Check a PKIPublicationInfo (RFC 4211 section 6.3), whose locations nobody reads. Raises
+    MalformedMessage, also for locations where nothing is to be published."""
+    parts = typed.fields_of(value_der, "pkiPublicationInfo")
+    if [part[0] for part in parts] not in ([der.INTEGER], [der.INTEGER, der.SEQUENCE]):
+        raise _malformed("a pkiPublicationInfo must hold an action, and maybe pubInfos", "controls")
+    action = typed.integer(typed.content(value_der, parts[0]), "action")
+    if action not in (_DONT_PUBLISH, _PLEASE_PUBLISH):
+        raise _malformed(f"the action {action} of a pkiPublicationInfo is not known", "controls")
+    if action == _DONT_PUBLISH and parts[1:]:
+        raise _malformed("a pkiPublicationInfo with dontPublish must not have pubInfos", "controls")
 
 
 def _read_validity(content: bytes | None) -> tuple[datetime | None, datetime | None]:

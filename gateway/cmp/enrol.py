@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 from gateway.asn1.cmp import BodyType
 from gateway.asn1.cmp_status import PkiFailureInfo
-from gateway.asn1.crmf import MAX_REQUESTS, OLD_CERT_ID, PKI_PUBLICATION_INFO, decode_cert_req_messages
+from gateway.asn1.crmf import (
+    MAX_REQUESTS,
+    OLD_CERT_ID,
+    PKI_PUBLICATION_INFO,
+    check_publication_info,
+    decode_cert_req_messages,
+)
 from gateway.cmp.answers import Answer
 from gateway.cmp.errors import CmpRefusal
 from gateway.cmp.options import CMP
@@ -34,8 +40,6 @@ from gateway.pki.crmf_request import CrmfRequest, read_request, verify_possessio
 from gateway.pki.names import decode_name, names_match
 
 _GRACE_S = 600  # beyond the time for the certConf
-# pkiPublicationInfo asks for something that we do not do, and may be passed over (RFC 4211 section 6.3)
-_PASSED_OVER = frozenset({PKI_PUBLICATION_INFO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,11 @@ def _check_template(request: CrmfRequest) -> None:
 
 def _check_controls(request: CrmfRequest, renewed: ParsedCertificate | None) -> None:
     for control in request.message.controls:
-        if control.oid in _PASSED_OVER or (control.oid == OLD_CERT_ID and renewed is not None):
+        if control.oid == PKI_PUBLICATION_INFO:
+            # It asks for something that we do not do, and may be passed over (RFC 4211 section 6.3)
+            check_publication_info(control.value_der)
+            continue
+        if control.oid == OLD_CERT_ID and renewed is not None:
             continue
         raise CmpRefusal(
             PkiFailureInfo.BAD_REQUEST,

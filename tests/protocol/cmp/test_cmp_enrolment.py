@@ -87,6 +87,15 @@ def test_message_without_or_with_too_many_requests_is_refused(lab: CmpLab) -> No
     assert lab.certificate_count() == before
 
 
+@pytest.mark.parametrize("number", [-1, 50, 2**40])
+def test_request_id_out_of_bounds_is_refused(lab: CmpLab, number: int) -> None:
+    """cmp.md C50: -1 is a p10cr's."""
+    host = device_name("cmp")
+    content = cmp_bodies.requests(cmp_bodies.request(pki.key(), host, cert_req_id=number))
+    assert lab.client().send("ir", content).outcome == "badRequest"
+    assert lab.states(host) == []
+
+
 def test_request_ids_must_differ(lab: CmpLab) -> None:
     """cmp.md C49, C50: two answers for one id could not be told apart."""
     hosts = (device_name("cmp"), device_name("cmp"))
@@ -246,6 +255,17 @@ def test_extension_that_is_left_out_is_granted_with_mods(lab: CmpLab) -> None:
     assert reply.outcome == "grantedWithMods", reply.statuses
 
 
+def test_path_length_of_a_certificate_that_is_no_ca_is_left_out(lab: CmpLab) -> None:
+    """cmp.md C58"""
+    constraints = x509.ObjectIdentifier("2.5.29.19")
+    wrong = x509.UnrecognizedExtension(constraints, tlv(0x30, cmp_wire.integer(3)))
+    reply = lab.client().send("ir", ir(pki.key(), device_name("cmp"), extensions=[(wrong, True)]))
+    assert reply.outcome in ("grantedWithMods", "badCertTemplate", "unacceptedExtension"), reply.statuses
+    for certificate in reply.certificates:
+        found = [one.value for one in certificate.extensions if one.oid == constraints]
+        assert all(isinstance(one, x509.BasicConstraints) and one.path_length is None for one in found)
+
+
 def test_validity_is_as_asked_for_within_what_policy_allows(lab: CmpLab) -> None:
     """cmp.md C59"""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -270,6 +290,62 @@ def test_control_that_nobody_knows_is_refused(lab: CmpLab) -> None:
     control = info("1.3.6.1.4.1.55555.64", utf8("x"))
     reply = lab.client().send("ir", ir(pki.key(), device_name("cmp"), controls=[control]))
     assert reply.outcome == "badRequest"
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        (1, utf8("a-token")),
+        (2, utf8("mother's maiden name")),
+        (4, tlv(0x82, b"\xff")),
+        (6, pki.spki_der(pki.key())),
+    ],
+    ids=["reg-token", "authenticator", "archive-options", "protocol-encryption-key"],
+)
+def test_control_that_is_not_built_is_refused(lab: CmpLab, number: int, value: bytes) -> None:
+    """cmp.md C64: passing over a secret, or keeping a key, would be worse."""
+    _spoilt(lab, "badRequest", controls=[info(f"1.3.6.1.5.5.7.5.1.{number}", value)])
+
+
+def test_old_certificate_is_named_in_a_kur_only(lab: CmpLab) -> None:
+    """cmp.md C64"""
+    _spoilt(lab, "badRequest", controls=[cmp_bodies.old_cert_id(lab.device().certificate)])
+
+
+_PLACES = tlv(0x30, tlv(0x30, cmp_wire.integer(0)))
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        (tlv(0x30, cmp_wire.integer(0)), "accepted"),
+        (tlv(0x30, cmp_wire.integer(1)), "accepted"),
+        (tlv(0x30, cmp_wire.integer(1), _PLACES), "accepted"),
+        (tlv(0x30, cmp_wire.integer(0), _PLACES), "badDataFormat"),
+        (tlv(0x30, cmp_wire.integer(7)), "badDataFormat"),
+        (tlv(0x30, utf8("please")), "badDataFormat"),
+    ],
+    ids=["no", "yes", "somewhere", "no-but-somewhere", "unknown", "text"],
+)
+def test_publication_is_passed_over_unless_it_contradicts_itself(
+    lab: CmpLab, value: bytes, outcome: str
+) -> None:
+    """cmp.md C64: pkiPublicationInfo (RFC 4211 section 6.3)."""
+    control = info("1.3.6.1.5.5.7.5.1.3", value)
+    reply = lab.client().send("ir", ir(pki.key(), device_name("cmp"), controls=[control]))
+    assert reply.outcome == outcome, reply.statuses
+
+
+def test_information_beside_the_request_is_passed_over(lab: CmpLab) -> None:
+    """cmp.md C64: regInfo with utf8Pairs; its proof of possession does not cover it."""
+    private_key, host = pki.key(), device_name("cmp")
+    made = cmp_bodies.template(cn=host, sans=[host], spki_der=pki.spki_der(private_key))
+    asked = cmp_bodies.cert_request(made)
+    pairs = tlv(0x30, info("1.3.6.1.5.5.7.5.2.1", utf8("dns?other.test%")))
+    message = tlv(0x30, asked, cmp_bodies.signed_pop(private_key, asked), pairs)
+    reply = lab.client().send("ir", cmp_bodies.requests(message))
+    assert reply.outcome == "accepted", reply.statuses
+    assert dns_names(reply.certificate) == [host]
 
 
 def test_one_time_secret_is_good_once(lab: CmpLab) -> None:

@@ -7,8 +7,9 @@ from cryptography import x509
 
 from tests.support import cmp_bodies, cmp_wire, pki
 from tests.support.cmp_client import Reply, elements
-from tests.support.cmp_lab import CmpLab, ask
-from tests.support.cmp_wire import Broken, Unprotected, info, infos, integer, octets
+from tests.support.cmp_lab import CmpLab, ask, ir
+from tests.support.cmp_wire import Broken, Unprotected, info, infos, integer, octets, utf8
+from tests.support.devices import device_name
 from tests.support.pki import oid, tlv
 
 CA_CERTS = "1.3.6.1.5.5.7.4.17"
@@ -95,6 +96,23 @@ def test_unknown_questions_are_named_or_left_out(lab: CmpLab) -> None:
         assert oid(unknown) in elements(reply.general[UNSUPPORTED_OIDS])
 
 
+@pytest.mark.parametrize("number", [1, 3, 4, 10, 12, 18], ids=str)
+def test_questions_without_an_answer_here_are_named(lab: CmpLab, number: int) -> None:
+    """cmp.md C78: caProtEncCert, encKeyPairTypes, preferredSymmAlg, keyPairParam, revPassphrase..."""
+    asked = f"1.3.6.1.5.5.7.4.{number}"
+    reply = _general(lab, info(asked))
+    assert reply.general == {UNSUPPORTED_OIDS: tlv(0x30, oid(asked))}
+
+
+def test_language_is_english_or_an_error(lab: CmpLab) -> None:
+    """cmp.md C78: suppLangTags; RFC 9810 section 5.3.19.13 wants an error where none fits."""
+    languages = "1.3.6.1.5.5.7.4.16"
+    both = tlv(0x30, utf8("de"), utf8("en-GB"))
+    assert _general(lab, info(languages, both)).general == {languages: tlv(0x30, utf8("en-GB"))}
+    assert _general(lab, info(languages, tlv(0x30, utf8("de")))).outcome == "badRequest"
+    assert _general(lab, info(languages, tlv(0x30))).outcome == "badDataFormat"
+
+
 def test_many_questions_are_bounded(lab: CmpLab) -> None:
     """cmp.md C86"""
     reply = lab.client(checked=False).send("genm", infos(*[info(CA_CERTS)] * 5000))
@@ -129,6 +147,24 @@ def test_nested_messages_are_refused(lab: CmpLab) -> None:
     reply = lab.client("ra", lab.authority()).send("nested", tlv(0x30, inner))
     assert (reply.body_name, reply.outcome) == ("error", "badRequest")
     assert lab.states("n.test") == []
+
+
+def test_batch_of_messages_is_refused(lab: CmpLab) -> None:
+    """cmp.md C80: not built; nothing of it is done."""
+    hosts = [device_name("batch") for _ in range(3)]
+    inner = [lab.client().transaction().message("ir", ir(pki.key(), host)) for host in hosts]
+    reply = lab.client("ra", lab.authority()).send("nested", tlv(0x30, *inner))
+    assert (reply.body_name, reply.outcome) == ("error", "badRequest")
+    assert [lab.states(host) for host in hosts] == [[], [], []]
+
+
+def test_original_message_in_the_header_is_passed_over(lab: CmpLab) -> None:
+    """cmp.md C81: origPKIMessage is an RA's, for itself; what it holds is not asked for again."""
+    original, host = device_name("original"), device_name("cmp")
+    held = lab.client().transaction().message("ir", ir(pki.key(), original))
+    general_info = infos(info("1.3.6.1.5.5.7.4.15", tlv(0x30, held)))
+    assert ask(lab.client(), host=host, generalInfo=general_info).outcome == "accepted"
+    assert (lab.states(original), lab.states(host)) == ([], ["unconfirmed"])
 
 
 def test_depth_of_nested_messages_costs_nothing(lab: CmpLab) -> None:

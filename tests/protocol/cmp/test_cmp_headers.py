@@ -117,6 +117,12 @@ def test_short_transaction_id_is_refused_unless_the_endpoint_takes_it(lab: CmpLa
         )
 
 
+def test_long_transaction_id_is_refused(client: CmpClient) -> None:
+    """cmp.md C22"""
+    assert ask(client, transactionID=octets(os.urandom(64))).outcome == "accepted"
+    assert ask(client, transactionID=octets(os.urandom(65))).outcome == "badDataFormat"
+
+
 def test_transaction_id_in_use_is_refused(lab: CmpLab) -> None:
     """cmp.md C23"""
     identifier, host = octets(os.urandom(16)), device_name("cmp")
@@ -227,6 +233,16 @@ def test_unknown_profile_is_refused(client: CmpClient) -> None:
     """cmp.md C29"""
     profile = infos(info(cmp_wire.CERT_PROFILE, tlv(0x30, utf8("no-such-profile"))))
     assert ask(client, generalInfo=profile).outcome == "badCertTemplate"
+
+
+def test_known_profile_chooses_its_policy(lab: CmpLab) -> None:
+    """cmp.md C29"""
+    client = lab.client("profiled")
+    profile = infos(info(cmp_wire.CERT_PROFILE, tlv(0x30, utf8("short-lived"))))
+    usual, short = ask(client).certificate, ask(client, generalInfo=profile).certificate
+    days = [(one.not_valid_after_utc - one.not_valid_before_utc).days for one in (usual, short)]
+    assert days[0] > 80
+    assert days[1] < 10
 
 
 def test_unknown_general_info_is_ignored(client: CmpClient) -> None:

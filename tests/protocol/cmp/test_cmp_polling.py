@@ -10,6 +10,7 @@ from tests.support import cmp_bodies, pki
 from tests.support.answers import dns_names
 from tests.support.cmp_client import Reply, Transaction
 from tests.support.cmp_lab import CmpLab, ask, begun, ir
+from tests.support.cmp_wire import Signed, info, infos
 from tests.support.devices import device_name
 
 
@@ -34,12 +35,11 @@ def _poll(transaction: Transaction, number: int = 0) -> Reply:
 
 
 def _until_decided(transaction: Transaction, number: int = 0) -> Reply:
-    deadline = time.monotonic() + 20
-    while True:
-        reply = _poll(transaction, number)
-        if reply.body_name != "pollRep" or time.monotonic() > deadline:
-            return reply
+    deadline = time.monotonic() + 60
+    while (reply := _poll(transaction, number)).body_name == "pollRep":
+        assert time.monotonic() < deadline, "it still waits"
         time.sleep(0.1)
+    return reply
 
 
 @pytest.mark.parametrize(("name", "number"), [("ir", 0), ("cr", 0), ("p10cr", -1)])
@@ -58,6 +58,62 @@ def test_approved_request_is_delivered_by_a_poll(lab: CmpLab, name: str, number:
     assert dns_names(reply.certificate) == [host]
     assert transaction.confirm(reply.certificate, cert_req_id=number).body_name == "pkiconf"
     assert lab.states(host) == ["issued"]
+
+
+def test_approved_update_is_delivered_by_a_poll(lab: CmpLab) -> None:
+    """cmp.md C73: kup."""
+    host = device_name("cmp")
+    device = lab.device(host)
+    client = lab.client("approval", Signed(device))
+    transaction = client.transaction()
+    control = cmp_bodies.old_cert_id(device.certificate)
+    reply = transaction.send("kur", ir(pki.key(), None, controls=[control]))
+    assert (reply.body_name, reply.outcome) == ("kup", "waiting")
+    _decide(lab, "approve", host)
+    reply = _until_decided(transaction)
+    assert (reply.body_name, reply.outcome) == ("kup", "accepted")
+    reply.signer()
+    assert transaction.confirm(reply.certificate).body_name == "pkiconf"
+
+
+def test_poll_for_the_whole_message_tells_of_each_request(lab: CmpLab) -> None:
+    """cmp.md C73, C74: certReqId -1."""
+    hosts = [device_name("cmp"), device_name("cmp")]
+    asked = (cmp_bodies.request(pki.key(), host, cert_req_id=at) for at, host in enumerate(hosts))
+    transaction = lab.client("approval").transaction()
+    reply = transaction.send("ir", cmp_bodies.requests(*asked))
+    assert [one.status for one in reply.statuses] == ["waiting", "waiting"]
+    reply = _poll(transaction, -1)
+    assert [int(one["certReqId"]) for one in reply.body] == [0, 1]
+
+
+def test_bodies_without_certificates_never_wait(lab: CmpLab) -> None:
+    """cmp.md C74: they are answered at once, so that there is nothing to poll for."""
+    device = lab.device()
+    old = device.certificate
+    named = cmp_bodies.template(issuer=old.issuer, serial=old.serial_number)
+    for endpoint, protection, name, content, answered in (
+        ("approval", lab.mac, "genm", infos(info("1.3.6.1.5.5.7.4.17")), "genp"),
+        ("default", Signed(device), "rr", cmp_bodies.revocations(cmp_bodies.revocation(named)), "rp"),
+    ):
+        transaction = lab.client(endpoint, protection).transaction()
+        reply = transaction.send(name, content)
+        assert reply.body_name == answered
+        assert "waiting" not in [one.status for one in reply.statuses]
+        reply = _poll(transaction, -1)
+        assert (reply.body_name, reply.outcome) == ("error", "badRequest"), name
+
+
+def test_request_that_nobody_decides_ends(lab: CmpLab) -> None:
+    """cmp.md C76: "approval: {expires: 1s}"; the poll tells it, and goes on telling it."""
+    host = device_name("cmp")
+    transaction = lab.client("hasty").transaction()
+    assert transaction.send("ir", ir(pki.key(), host)).outcome == "waiting"
+    reply = _until_decided(transaction)
+    assert (reply.body_name, reply.status.status) == ("ip", "rejection")
+    assert "approval.expired" in reply.status.text
+    assert _poll(transaction).status.text == reply.status.text
+    assert lab.states(host) == ["refused"]
 
 
 def test_rejected_request_is_told_by_a_poll(lab: CmpLab) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -46,7 +45,7 @@ def test_unprotected_request_is_refused(lab: CmpLab) -> None:
 
 
 def test_wrong_mac_and_unknown_reference_get_the_same_answer(lab: CmpLab) -> None:
-    """cmp.md C35"""
+    """cmp.md C35: after the same work, which unit tests count."""
     known = lab.new_secret()
     wrong = (
         replace(known, secret=b"not this one"),
@@ -61,21 +60,6 @@ def test_wrong_mac_and_unknown_reference_get_the_same_answer(lab: CmpLab) -> Non
     assert len({(reply.protection_kind, reply.body_name) for reply in replies}) == 1
 
 
-def test_unknown_reference_takes_as_long_as_a_wrong_secret(lab: CmpLab) -> None:
-    """cmp.md C35: with 100,000 iterations a derivation that was left out would show."""
-    known = lab.new_secret()
-
-    def took(protection: Pbm) -> float:
-        message = lab.client(protection=protection).transaction().message("genm", cmp_wire.infos())
-        begun_at = time.perf_counter()
-        assert lab.client(source="127.0.0.35").post(message).outcome == "badMessageCheck"
-        return time.perf_counter() - begun_at
-
-    wrong = [took(Pbm(known.reference, b"wrong", iterations=100_000)) for _ in range(3)]
-    unknown = [took(Pbm("nobody-at-all", b"wrong", iterations=100_000)) for _ in range(3)]
-    assert min(unknown) > min(wrong) / 3, (unknown, wrong)
-
-
 def test_wrong_signature_is_refused(lab: CmpLab) -> None:
     """cmp.md C35"""
     _refused(lab, Broken(Signed(lab.device())), "badMessageCheck")
@@ -85,6 +69,18 @@ def test_unknown_algorithm_is_refused(lab: CmpLab) -> None:
     """cmp.md C36"""
     algorithm = tlv(0x30, pki.oid("1.3.6.1.4.1.55555.7"))
     assert ask(lab.client(), protectionAlg=algorithm).outcome == "badAlg"
+
+
+@pytest.mark.parametrize(
+    "dotted", ["1.2.840.113533.7.66.16", "1.2.840.113533.7.66.30"], ids=["kem-based", "dh-based"]
+)
+def test_macs_by_key_agreement_are_not_known(lab: CmpLab, dotted: str) -> None:
+    """cmp.md C39: KEM-based and DH-based MACs are not built; nobody gets a ciphertext for one either."""
+    assert ask(lab.client(), protectionAlg=tlv(0x30, pki.oid(dotted))).outcome == "badAlg"
+    kem_ciphertext = "1.3.6.1.5.5.7.4.24"
+    reply = lab.client().send("genm", cmp_wire.infos(cmp_wire.info(kem_ciphertext)))
+    assert list(reply.general) == ["1.3.6.1.5.5.7.4.7"], "unsupportedOIDs"
+    assert pki.oid(kem_ciphertext) in reply.general["1.3.6.1.5.5.7.4.7"]
 
 
 @pytest.mark.parametrize(
@@ -130,10 +126,9 @@ def test_signature_with_sha1_is_refused(lab: CmpLab, kind: str) -> None:
     ids=lambda one: f"{type(one).__name__}-{one.iterations}-{len(one.salt)}",
 )
 def test_parameters_out_of_bounds_are_refused_at_once(lab: CmpLab, protection: Pbm | Pbmac1) -> None:
-    """cmp.md C37: 2^31 iterations would be eleven minutes of a core; unit tests count the derivations."""
-    begun_at = time.perf_counter()
+    """cmp.md C37: 2^31 iterations would be eleven minutes of a core, for which no client waits; unit tests
+    count the derivations."""
     _refused(lab, protection, "badAlg")
-    assert time.perf_counter() - begun_at < 10
 
 
 def test_endpoint_bounds_iterations(lab: CmpLab) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.support import cmp_bodies, cmp_wire, pki
 from tests.support.cmp_client import MEDIA_TYPE, CmpClient, Reply
 from tests.support.cmp_lab import CmpLab, ask, begun, ir
+from tests.support.cmp_wire import Signed
 from tests.support.devices import device_name
 from tests.support.openssl import run
 
@@ -31,7 +32,7 @@ def _bad_format(reply: Reply) -> None:
 def _raw(lab: CmpLab, octets: bytes) -> bytes:
     """Send these octets on a connection of their own and read until the server closes."""
     split = urlsplit(lab.gateway.quickstart["http"])
-    with socket.create_connection((split.hostname or "", split.port or 0), timeout=20) as sock:
+    with socket.create_connection((split.hostname or "", split.port or 0), timeout=60) as sock:
         sock.sendall(octets)
         received = b""
         while piece := sock.recv(65536):
@@ -170,6 +171,57 @@ def test_support_messages_have_paths_of_their_own(
     assert list(reply.general) == [f"{oid}{answered}"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/ejbca/publicweb/cmp/default", "/pkix/", "/cmp", "/default/ir", "/.well-known/cmp/p/default/ir"]
+)
+def test_paths_of_other_products_and_of_coap_are_a_404(lab: CmpLab, path: str) -> None:
+    """cmp.md C8, C10: aliases are not built; a message of whoever is set up for one gets nowhere."""
+    host = device_name("cmp")
+    message = lab.client().transaction().message("ir", ir(pki.key(), host))
+    reply = lab.client().post(message, path=path)
+    assert (reply.http_status, reply.is_message) == (404, False)
+    assert lab.states(host) == []
+
+
+def test_update_revocation_and_root_update_have_paths_of_their_own(lab: CmpLab) -> None:
+    """cmp.md C8"""
+    device = lab.device()
+    client, old = lab.client(protection=Signed(device)), device.certificate
+    named = cmp_bodies.template(issuer=old.issuer, serial=old.serial_number)
+    for operation, name, content, answered in (
+        ("keyupdate", "kur", ir(pki.key(), None, controls=[cmp_bodies.old_cert_id(old)]), "kup"),
+        ("getrootupdate", "genm", cmp_wire.infos(cmp_wire.info("1.3.6.1.5.5.7.4.20")), "genp"),
+        ("revocation", "rr", cmp_bodies.revocations(cmp_bodies.revocation(named)), "rp"),
+    ):
+        reply = client.having(path=f"{WELL_KNOWN}/p/default/{operation}").send(name, content)
+        assert reply.body_name == answered, operation
+        assert {one.status for one in reply.statuses} <= {"accepted"}, reply.statuses
+
+
+def test_path_of_nested_messages_takes_nothing(lab: CmpLab) -> None:
+    """cmp.md C8, C79: not built."""
+    host = device_name("cmp")
+    at = lab.client().having(path=f"{WELL_KNOWN}/p/default/nested")
+    assert ask(at, host=host).outcome == "badRequest"
+    inner = lab.client().transaction().message("ir", ir(pki.key(), host))
+    assert at.send("nested", pki.tlv(0x30, inner)).outcome == "badRequest"
+    assert "issued" not in lab.states(host)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "answered"),
+    [("pollReq", cmp_bodies.poll_request(0), "pollRep"), ("error", cmp_bodies.error(), "pkiconf")],
+)
+def test_messages_that_go_on_are_taken_at_every_operation(
+    lab: CmpLab, name: str, content: bytes, answered: str
+) -> None:
+    """cmp.md C9"""
+    transaction = lab.client("approval").transaction()
+    assert transaction.send("cr", ir(pki.key(), device_name("cmp"))).outcome == "waiting"
+    path = f"{WELL_KNOWN}/p/approval/certification"
+    assert transaction.send(name, content, path=path).body_name == answered
+
+
 def test_certconf_is_taken_where_the_transaction_began(client: CmpClient) -> None:
     """cmp.md C9"""
     transaction, certificate = begun(client.having(path=WELL_KNOWN + "/initialization"))
@@ -192,7 +244,7 @@ def test_chunked_request_is_taken(lab: CmpLab) -> None:
     """cmp.md C11"""
     message = lab.client().transaction().message("ir", ir(pki.key(), device_name("cmp")))
     split = urlsplit(lab.gateway.quickstart["http"])
-    connection = http.client.HTTPConnection(split.hostname or "", split.port, timeout=20)
+    connection = http.client.HTTPConnection(split.hostname or "", split.port, timeout=60)
     pieces = (message[start : start + 100] for start in range(0, len(message), 100))
     connection.request("POST", WELL_KNOWN, pieces, {"Content-Type": MEDIA_TYPE}, encode_chunked=True)
     answer = connection.getresponse()
