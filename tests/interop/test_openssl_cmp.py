@@ -40,14 +40,14 @@ class Client:
     directory: Path
     endpoint: str = "default"
 
-    def cmp(self, *arguments: str | Path, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def cmp(self, *arguments: str | Path, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         url = f"{self.lab.gateway.quickstart['http']}/.well-known/cmp/p/{self.endpoint}"
         command = ["openssl", "cmp", "-config", "", "-server", url, "-batch", *map(str, arguments)]
         return subprocess.run(
             command, cwd=self.directory, capture_output=True, text=True, timeout=timeout_s, check=False
         )
 
-    def works(self, *arguments: str | Path, timeout_s: float = 60) -> str:
+    def works(self, *arguments: str | Path, timeout_s: float = 120) -> str:
         """Run it, and give what it said."""
         completed = self.cmp(*arguments, timeout_s=timeout_s)
         said = completed.stdout + completed.stderr
@@ -235,7 +235,7 @@ def test_openssl_asks_general_questions(client: Client, infotype: str, protectio
 
 def _approve(lab: CmpLab, host: str, decision: str) -> None:
     """Wait for the request and decide it, as a person does."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         listed = lab.gateway.cli_json("request", "list", "--state", "awaiting-approval")
         if found := [row["id"] for row in listed["requests"] if host in str(row)]:
@@ -251,13 +251,13 @@ def test_openssl_polls_until_somebody_decides(lab: CmpLab, tmp_path: Path, decis
     url = f"{lab.gateway.quickstart['http']}/.well-known/cmp/p/approval"
     command = ["openssl", "cmp", "-config", "", "-server", url, "-batch", "-cmd", "ir", *client.secret]
     command += ["-newkey", client.key(host), "-subject", f"/CN={host}", "-sans", host]
-    command += ["-certout", f"{host}.pem", "-total_timeout", "60"]
+    command += ["-certout", f"{host}.pem", "-total_timeout", "150"]
     polling = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
         _approve(lab, host, decision)
-        said, _ = polling.communicate(timeout=60)
+        said, _ = polling.communicate(timeout=180)
     finally:
         polling.kill()
         polling.wait()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import http.client
 import os
+import select
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -279,9 +280,11 @@ class CmpClient:
         if self.source not in self._kept:
             split = urlsplit(self.url)
             self._kept[self.source] = http.client.HTTPConnection(
-                split.hostname or "", split.port, timeout=30, source_address=(self.source, 0)
+                split.hostname or "", split.port, timeout=90, source_address=(self.source, 0)
             )
         connection = self._kept[self.source]
+        if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
+            connection.close()  # the server did so before: nobody has asked for a while
         connection.request(method, path or self.path, body, headers)
         answer = connection.getresponse()
         named = {name.lower(): value for name, value in answer.getheaders()}

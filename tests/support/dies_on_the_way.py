@@ -1,9 +1,9 @@
 """``pkigate`` that kills its whole process tree (SIGKILL) once, at the place that ``DIE_AT`` names.
 
-``issue``: the embedded CA has signed, nothing of that is recorded. ``answer``: a CA elsewhere has answered,
-its answer is not recorded. ``commit``: the certificate is recorded, the answer is not yet written. It happens
-while the file ``DIE_WHILE`` exists, which goes away with it. This is no switch of the product; methods are
-replaced in this process only, before the gateway is started.
+``issue``: the embedded CA has signed, nothing of that is recorded. ``answer``: the CA that the file
+``DIE_WHILE`` names has answered, its answer is not recorded. ``commit``: the certificate is recorded, the
+answer is not yet written. It happens while that file exists, which goes away with it. This is no switch of
+the product; methods are replaced in this process only, before the gateway is started.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from ca_backend.api import CaAnswer
 from ca_backend.embedded.backend import EmbeddedBackend
 from gateway.cli.main import main
-from gateway.enrolment.closing import Closing
+from gateway.enrolment.closing import Closing, Work
+from gateway.model.outcome import Outcome
 from gateway.store.recorder import Recorder
 from gateway.store.unit import Unit
 
@@ -36,10 +38,10 @@ async def _issue_and_die(self: EmbeddedBackend, *arguments: Any, **named: Any) -
     return issued
 
 
-async def _die_and_close(self: Closing, *arguments: Any, **named: Any) -> Any:
-    if _armed.exists():
+async def _die_and_close(self: Closing, work: Work, answer: CaAnswer) -> Outcome:
+    if _armed.exists() and _armed.read_text() == work.backend:
         _die()
-    return await _close(self, *arguments, **named)
+    return await _close(self, work, answer)
 
 
 async def _commit_and_die(self: Recorder, unit: Unit) -> None:

@@ -21,7 +21,7 @@ def _address() -> str:
     return f"127.1.{number // 250}.{number % 250 + 1}"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("protection", PROTECTIONS)
 def test_exactly_the_declared_combinations_are_granted(lab: CmpLab, protection: str) -> None:
     """cmp.md D: 27 bodies x 22 headers; each refusal has the bit of one of its faults."""

@@ -101,7 +101,6 @@ def far(tmp_path: Path) -> Iterator[Far]:
             yield Far(gateway, ca, Pbm("far", made["secret"].encode()))
 
 
-@pytest.mark.timeout(180)
 def test_ca_that_nobody_has_reached_yet_is_system_unavail_and_the_repeat_is_issued(far: Far) -> None:
     """cmp.md C63: nothing is recorded, so the same octets begin once the CA is there."""
     far.ca.stop()
@@ -119,7 +118,6 @@ def test_ca_that_nobody_has_reached_yet_is_system_unavail_and_the_repeat_is_issu
     client.close()
 
 
-@pytest.mark.timeout(180)
 def test_ca_that_goes_away_is_waiting_and_the_poll_brings_the_certificate(far: Far) -> None:
     """cmp.md C63, C73: what was accepted is not lost; it is issued once the CA is back, and once only."""
     client = far.client()
@@ -160,7 +158,6 @@ def on_postgresql(tmp_path: Path) -> Iterator[tuple[Gateway, Any]]:
         server.stop()
 
 
-@pytest.mark.timeout(240)
 def test_database_out_of_reach_is_system_unavail_and_the_repeat_goes_on(
     on_postgresql: tuple[Gateway, Any],
 ) -> None:

@@ -187,9 +187,9 @@ def client(responder: Responder, directory: Path, *options: str, status: int = 0
     (directory / "new.pem").write_bytes(pki.key_pem(pki.shared_key("P-256")))
     with serving(responder) as port:
         command = ["openssl", "cmp", "-config", "", "-server", f"127.0.0.1:{port}/", "-no_proxy", "127.0.0.1"]
-        command += ["-msg_timeout", "20", "-trusted", "ca.pem", *options]
+        command += ["-msg_timeout", "60", "-trusted", "ca.pem", *options]
         ended = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, check=False, timeout=60
+            command, cwd=directory, capture_output=True, text=True, check=False, timeout=120
         )
     said = ended.stdout + ended.stderr
     assert ended.returncode == status, said

@@ -228,7 +228,9 @@ async def test_message_made_with_a_signer_is_right_for_openssl(kind: str, tmp_pa
     command = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "key.pem", "-rawin", "-in", "signed"]
     digest = protection.algorithm.hash
     command += ["-sigfile", "signature", *(["-digest", digest] if digest else [])]
-    completed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=30)
+    completed = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
     assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
@@ -270,7 +272,7 @@ async def test_rsa_pss_is_checked_as_openssl_signs_it(tmp_path: Path) -> None:
         "sha256",
     ]
     command += ["-pkeyopt", "rsa_padding_mode:pss", "-pkeyopt", "rsa_pss_saltlen:32"]
-    signature = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=30).stdout
+    signature = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=120).stdout
     protection = signature_of(cmp.decode_message(cmp.encode_message(protected_der, signature)))
     assert signature_is_right(protection, pki.spki_der(private_key))
     assert not signature_is_right(protection, pki.spki_der(pki.shared_key("P-256")))
