@@ -177,8 +177,8 @@ def _check_done(found: Confirmation) -> None:
         case Confirmation.WITHDRAWN:
             raise CmpRefusal(
                 PkiFailureInfo.CERT_REVOKED,
-                "the certificate was declined before, or its certConf came too late: it is revoked; ask for "
-                "a new one",
+                "the certificate was declined or revoked before, or its certConf came too late: it is "
+                "revoked; ask for a new one",
                 code=ReasonCode.TRANSACTION_UNKNOWN,
             )
         case Confirmation.UNKNOWN:

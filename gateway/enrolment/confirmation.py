@@ -23,6 +23,7 @@ from gateway.store.unit import Unit
 CONFIRM_JOB = "withdraw-unconfirmed"
 ATTEMPTS = 5  # each but the first means that somebody else moved the same request just then
 DECLINED, TIME_UP = "the requester declined it", "it was not confirmed in time"
+REVOKED_BEFORE = "it was revoked before it was confirmed"
 _MAY_CONFIRM = frozenset({State.UNCONFIRMED, State.ISSUED, State.WITHDRAWN})
 
 
@@ -52,8 +53,7 @@ async def confirm(
     """See ``frontend.Enrolments.confirm``: one read, one commit."""
     for _ in range(ATTEMPTS):
         now = clock.now()
-        look_up = partial(_find, correlation=correlation, now=now, accepted=accepted)
-        row, certificate = await store.reader.read(look_up)
+        row, certificate = await store.reader.read(partial(_find, correlation=correlation))
         if row is None or row.state not in _MAY_CONFIRM:
             return Confirmation.UNKNOWN
         if row.state is not State.UNCONFIRMED:
@@ -61,6 +61,9 @@ async def confirm(
         unit, answer = Unit(), Confirmation.DONE
         if time_is_up(row, now):
             withdraw(unit, row, certificate, now, why=TIME_UP)
+            answer = Confirmation.WITHDRAWN
+        elif accepted and certificate is not None and certificate.status is CertificateStatus.REVOKED:
+            withdraw(unit, row, certificate, now, why=REVOKED_BEFORE)
             answer = Confirmation.WITHDRAWN
         elif accepted:
             _accept(unit, row, now, content_sha256)
@@ -142,13 +145,9 @@ def _what_it_was(row: RequestRow, content_sha256: str) -> Confirmation:
     return Confirmation.WITHDRAWN if row.state is State.WITHDRAWN else Confirmation.CONFIRMED_BEFORE
 
 
-def _find(
-    connection: Connection, *, correlation: str, now: datetime, accepted: bool
-) -> tuple[RequestRow | None, CertificateRecord | None]:
-    """The request, and its certificate if that is to be withdrawn."""
+def _find(connection: Connection, *, correlation: str) -> tuple[RequestRow | None, CertificateRecord | None]:
+    """The request, and its certificate while that waits."""
     row = requests.by_correlation(connection, correlation)
     if row is None or row.state is not State.UNCONFIRMED or row.certificate_sha256 is None:
-        return row, None
-    if accepted and not time_is_up(row, now):
         return row, None
     return row, certificates.by_sha256(connection, row.certificate_sha256)

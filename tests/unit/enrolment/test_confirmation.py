@@ -158,6 +158,26 @@ async def test_certificate_that_an_operator_revoked_keeps_his_reason(transaction
     assert await _status(transactions, issued) == ("revoked", "keyCompromise")
 
 
+async def test_certificate_that_an_operator_revoked_is_not_confirmed(transactions: TransactionHouse) -> None:
+    """Who confirms would else believe that it has a good one; a repeat hears the same."""
+    issued = await _issued(transactions)
+    record = await transactions.certificate(issued)
+    await transactions.certificates.revoke(record, RevocationReason.SUPERSEDED, "cli:anna")
+    assert await transactions.confirm() is Confirmation.WITHDRAWN
+    assert await transactions.confirm() is Confirmation.WITHDRAWN
+    assert (await transactions.row(issued.request_id)).state is State.WITHDRAWN
+    assert await _status(transactions, issued) == ("revoked", "superseded")
+    (event,) = await transactions.audited("certificate.confirm", "certificate.withdraw")
+    assert event["details"]["why"] == "it was revoked before it was confirmed"
+
+
+async def test_certificate_on_hold_can_be_confirmed(transactions: TransactionHouse) -> None:
+    issued = await _issued(transactions)
+    record = await transactions.certificate(issued)
+    await transactions.certificates.revoke(record, RevocationReason.CERTIFICATE_HOLD, "cli:anna")
+    assert await transactions.confirm() is Confirmation.DONE
+
+
 async def test_certificate_on_hold_is_revoked_when_it_is_declined(transactions: TransactionHouse) -> None:
     issued = await _issued(transactions)
     record = await transactions.certificate(issued)
@@ -296,7 +316,7 @@ async def test_enrolment_and_confirmation_take_one_read_and_one_commit_each(
     message = transactions.message(Device())
     seen = await _work(transactions, transactions.submit(message))
     assert seen == (["credential", "request", "certificate", "certificate"], 1)
-    assert await _work(transactions, transactions.confirm()) == (["request"], 1)
+    assert await _work(transactions, transactions.confirm()) == (["request", "certificate"], 1)
     assert await _work(transactions, transactions.confirm()) == (["request"], 0)
     assert await _work(transactions, transactions.submit(message)) == (
         ["credential", "request", "certificate", "chain", "certificate", "certificate"],
