@@ -88,17 +88,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    address_family = socket.AF_INET
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A validator may go away at any time."""
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 @contextlib.contextmanager
-def http01_responder(port: int) -> Iterator[Http01Responder]:
+def http01_responder(port: int, address: str = "127.0.0.1") -> Iterator[Http01Responder]:
     responder = Http01Responder(port)
     handler = type("_BoundHandler", (_Handler,), {"responder": responder})
-    server = _Server(("127.0.0.1", port), handler)
+    server = (_Server6 if ":" in address else _Server)((address, port), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -168,9 +173,10 @@ def validation_certificate(
 
 
 @contextlib.contextmanager
-def alpn_responder(port: int) -> Iterator[AlpnResponder]:
+def alpn_responder(port: int, address: str = "127.0.0.1") -> Iterator[AlpnResponder]:
     responder = AlpnResponder(port)
-    listener = socket.create_server(("127.0.0.1", port), backlog=64)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.create_server((address, port), family=family, backlog=64)
     thread = threading.Thread(target=_accept, args=(listener, responder), daemon=True)
     thread.start()
     try:

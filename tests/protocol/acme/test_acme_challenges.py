@@ -10,6 +10,7 @@ import pytest
 from tests.support import acme_signing, pki
 from tests.support.acme_client import AcmeClient, Order, challenge
 from tests.support.acme_lab import Lab, new_name
+from tests.support.acme_responders import AlpnResponder, alpn_responder, http01_responder
 
 URN = "urn:ietf:params:acme:error:"
 
@@ -171,12 +172,13 @@ def test_request_of_http_01_names_host_and_path_exactly(lab: Lab, account: AcmeC
     assert asked.host in (order.names[0], f"{order.names[0]}:{lab.http.port}")
 
 
-def test_redirect_is_followed_within_bounds(lab: Lab, account: AcmeClient) -> None:
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_is_followed_within_bounds(lab: Lab, account: AcmeClient, status: int) -> None:
     """acme.md C80"""
     order = account.ordered([new_name()])
     offered, elsewhere = order.challenge(), "elsewhere-" + order.names[0].partition(".")[0]
     target = f"http://{new_name()}:{lab.http.port}/.well-known/acme-challenge/{elsewhere}"
-    lab.http.show(offered["token"], b"", status=302, headers=(("Location", target),))
+    lab.http.show(offered["token"], b"", status=status, headers=(("Location", target),))
     text = acme_signing.key_authorization(offered["token"], account.key)
     lab.http.show(elsewhere, text.encode())
     account.post(offered["url"], {}).ok()
@@ -227,12 +229,10 @@ def test_details_hold_nothing_that_a_shell_would_run(lab: Lab, account: AcmeClie
     assert not set("`$;|&<>\x1b") & set(detail), detail
 
 
-def _alpn_proven(lab: Lab, client: AcmeClient, name: str, server_name: str) -> str:
+def _alpn_proven(alpn: AlpnResponder, client: AcmeClient, name: str, server_name: str) -> str:
     order = client.ordered([name])
     offered = order.challenge("tls-alpn-01")
-    lab.alpn.answer(
-        server_name, offered["token"], client.key, san=f"ip:{name}" if name != server_name else None
-    )
+    alpn.answer(server_name, offered["token"], client.key, san=f"ip:{name}" if name != server_name else None)
     client.post(offered["url"], {}).ok()
     status: str = client.wait(order.document["authorizations"][0])["status"]
     return status
@@ -241,19 +241,27 @@ def _alpn_proven(lab: Lab, client: AcmeClient, name: str, server_name: str) -> s
 def test_name_is_proven_by_tls_alpn_01(lab: Lab, account: AcmeClient) -> None:
     """acme.md C82 (RFC 8737 section 3)"""
     host = new_name()
-    assert _alpn_proven(lab, account, host, host) == "valid"
+    assert _alpn_proven(lab.alpn, account, host, host) == "valid"
     assert lab.alpn.asked[-1] == host
 
 
-@pytest.mark.parametrize(
-    ("address", "server_name"),
-    [("127.0.0.1", "1.0.0.127.in-addr.arpa")],
-)
-def test_address_is_proven_by_tls_alpn_01(
-    lab: Lab, account: AcmeClient, address: str, server_name: str
-) -> None:
+def test_address_is_proven_by_tls_alpn_01(lab: Lab, account: AcmeClient) -> None:
     """acme.md C82 (RFC 8738 section 6)"""
-    assert _alpn_proven(lab, account, address, server_name) == "valid"
+    assert _alpn_proven(lab.alpn, account, "127.0.0.1", "1.0.0.127.in-addr.arpa") == "valid"
+
+
+def test_address_of_ipv6_is_proven_by_tls_alpn_01(lab: Lab, account: AcmeClient) -> None:
+    """acme.md C82 (RFC 8738 section 6)"""
+    with alpn_responder(lab.alpn.port, "::1") as alpn:
+        assert _alpn_proven(alpn, account, "::1", "1." + "0." * 31 + "ip6.arpa") == "valid"
+
+
+def test_address_of_ipv6_is_proven_by_http_01(lab: Lab, account: AcmeClient) -> None:
+    """acme.md B8, C80: in brackets where it stands as Host."""
+    with http01_responder(lab.http.port, "::1") as responder:
+        certificate = account.issue(["::1"], responder)
+    assert certificate.names == ["::1"]
+    assert [asked.host for asked in responder.asked] == ["[::1]"]
 
 
 def test_address_is_proven_by_http_01(lab: Lab, account: AcmeClient) -> None:
