@@ -132,13 +132,12 @@ async def _crmf_wishes(
             _check_template(request)
             _check_controls(request, renewed)
             key = await _possession(received, request)
-            identity = _identity(request, renewed)
+            identity, asked = _identity(request, renewed), Asked.of_template(request)
         except RetryLater:
             raise
         except GatewayError as fault:
             wishes.append((message.cert_req_id, fault))
         else:
-            asked = Asked.of_template(request)
             wishes.append(_Wish(message.cert_req_id, identity, key, asked, profile))
     return wishes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -235,6 +236,17 @@ async def test_several_requests_have_a_decision_each(cmp: MakeHouse) -> None:
     assert (await talk.send("certConf", pki.tlv(0x30, *statuses))).body_name == "pkiconf"
     states = sorted(row.state for row in await house.rows())
     assert states == [State.ISSUED, State.REFUSED, State.REFUSED, State.WITHDRAWN]
+
+
+async def test_issuer_that_is_no_name_spoils_its_own_request_only(cmp: MakeHouse) -> None:
+    """cmp.md C49"""
+    house = cmp()
+    await house.secret()
+    no_name = SimpleNamespace(public_bytes=lambda: b"\x30\x02\x05\x00")
+    good = cmp_bodies.request(pki.key(), "one.test", cert_req_id=0)
+    bad = cmp_bodies.request(pki.key(), "two.test", cert_req_id=1, issuer=no_name)
+    reply = await house.talk().send("ir", cmp_bodies.requests(good, bad))
+    assert [one.status for one in reply.statuses] == ["accepted", "rejection"]
 
 
 @pytest.mark.parametrize("numbers", [(0, 0), (5, 99), (-1,), (2**40,)])
