@@ -41,6 +41,8 @@ def api_application(services: AdminServices) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    # Whatever is added to the application, by whomever: it says what it asks for, or there is no start.
+    app.router.route_class = PermittedRoute
     app.state.verify = services.verify
     install(app)
     routers = (_about(), credential_routes(PREFIX, services.credentials, services.clock))

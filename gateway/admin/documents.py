@@ -13,7 +13,7 @@ from gateway.model.evidence import ACME_EAB, CMP_SECRET, SCEP_CHALLENGE, Credent
 
 MOST_ENTRIES = 100
 MOST_LIFE_S = 100 * 366 * 24 * 3600
-MOST_ON_A_PAGE = 500
+MOST_ON_A_PAGE = 200
 
 
 def _text(given: object) -> object:

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from gateway.admin.application import AdminServices, api_application
+from gateway.admin.operations import needs_nothing
 
 Components = Callable[[], Awaitable[dict[str, str]]]
 
@@ -17,12 +18,14 @@ def web_application(components: Components, services: AdminServices) -> FastAPI:
     """``components`` gives each part's state: "ok", "degraded: why", or "down: why"."""
     app = api_application(services)
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
+    health: dict[str, Any] = {"methods": ["GET", "HEAD"], "include_in_schema": False}
+
+    @app.api_route("/healthz", openapi_extra=needs_nothing(), **health)
     async def healthz() -> Response:
         """The process lives."""
         return Response("ok\n", media_type="text/plain")
 
-    @app.api_route("/readyz", methods=["GET", "HEAD"], include_in_schema=False)
+    @app.api_route("/readyz", openapi_extra=needs_nothing(), **health)
     async def readyz() -> Response:
         """503 only where this replica cannot serve at all; what is degraded is named."""
         found = await components()

@@ -15,6 +15,7 @@ from gateway.model.permissions import Permission
 from gateway.model.reasons import ReasonCode
 
 MAX_NAME_CHARACTERS = 128
+MAX_ENDPOINTS = 100
 MAX_USES = 2**31 - 1  # what the column holds
 _ENDPOINT = re.compile(r"[a-z0-9-]{1,40}")
 _PROFILE = re.compile(r"[^\s,]{1,64}")  # policies may call a profile anything
@@ -79,6 +80,10 @@ def checked_user(user: str | None) -> str:
 
 
 def checked_endpoints(endpoints: Sequence[str] | None) -> tuple[str, ...] | None:
+    if endpoints is not None and len(endpoints) > MAX_ENDPOINTS:
+        raise UnfitValue(
+            f"{len(endpoints)} endpoints are too many; {MAX_ENDPOINTS} at most", path="endpoints"
+        )
     for endpoint in endpoints or ():
         if not _ENDPOINT.fullmatch(endpoint):
             raise UnfitValue(

@@ -29,7 +29,7 @@ from gateway.store.unit import Unit
 
 KINDS = (BASIC, ACME_EAB, SCEP_CHALLENGE, CMP_SECRET)
 SOURCE = "api"
-LOOK_AT = 2000  # rows for one page: who may see little must not make the database read everything
+LOOK_AT = 250  # rows for one page: who may see little must not make the database read everything
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
@@ -165,8 +165,6 @@ class CredentialService:
             if not caller.reaches((wanted.endpoint,)):
                 raise _out_of_reach(caller, (wanted.endpoint,))
             conditions.append(credential_filters.usable_at(wanted.endpoint))
-        if caller.endpoints is not None:
-            conditions.append(credential_filters.within(caller.endpoints))
         if wanted.state is not None:
             conditions.append(credential_filters.in_state(wanted.state, self._clock.now()))
         return await self._store.reader.read(
@@ -177,6 +175,7 @@ class CredentialService:
                 limit=wanted.limit,
                 before_id=wanted.before_id,
                 where=conditions,
+                keep=lambda row: caller.reaches(row.endpoints),
                 look_at=LOOK_AT,
             )
         )

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, false, func, or_
+from sqlalchemy import ColumnElement, and_, false, or_
 
 from gateway.clock import to_epoch_s
-from gateway.store.columns import texts_column
 from gateway.store.schema import CREDENTIAL
 
 _ENDPOINTS = CREDENTIAL.c.endpoints
@@ -16,18 +15,6 @@ _ENDPOINTS = CREDENTIAL.c.endpoints
 
 def of_kinds(kinds: Sequence[str]) -> ColumnElement[bool]:
     return CREDENTIAL.c.kind.in_(kinds)
-
-
-def within(endpoints: Sequence[str]) -> ColumnElement[bool]:
-    """For no endpoint but these: a credential that is for all endpoints is not among them.
-
-    What is left of the column when these and the commas are taken out must be an empty list.
-    """
-    column: ColumnElement[str] = func.replace(_ENDPOINTS, ",", "")
-    empty = texts_column(()).replace(",", "")
-    for endpoint in endpoints:
-        column, empty = func.replace(column, f'"{endpoint}"', ""), empty.replace(f'"{endpoint}"', "")
-    return column == empty
 
 
 def usable_at(endpoint: str) -> ColumnElement[bool]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -131,13 +132,16 @@ def search(
     limit: int = 200,
     before_id: str | None = None,
     where: Sequence[ColumnElement[bool]] = (),
+    keep: Callable[[CredentialRow], bool] = lambda _row: True,
     look_at: int | None = None,
 ) -> CredentialPage:
     """Pages of credentials, newest first. ``where``: further conditions, of ``credential_filters``.
 
-    ``look_at``: end the page, however short it is then, after so many rows that were looked at.
+    ``keep`` says which of those that were found are shown; with it ``look_at`` must be given: the page ends,
+    however short it is then, after so many rows.
     """
-    query: Select[Any] = select(*_COLUMNS).order_by(CREDENTIAL.c.id.desc()).limit(limit + 1)
+    most = limit + 1 if look_at is None else look_at
+    query: Select[Any] = select(*_COLUMNS).order_by(CREDENTIAL.c.id.desc()).limit(most)
     last_id = None if look_at is None else _last_looked_at(connection, before_id, look_at)
     if last_id is not None:
         query = query.where(CREDENTIAL.c.id >= last_id)
@@ -152,9 +156,9 @@ def search(
         query = query.where(CREDENTIAL.c.revoked_at.is_(None))
     if before_id is not None:
         query = query.where(CREDENTIAL.c.id < before_id)
-    found = connection.execute(query).all()
-    rows = tuple(_row(row) for row in found[:limit])
-    return CredentialPage(rows, rows[-1].id if len(found) > limit else last_id)
+    found = filter(keep, map(_row, connection.execute(query)))
+    rows = tuple(itertools.islice(found, limit + 1))
+    return CredentialPage(rows[:limit], rows[limit - 1].id if len(rows) > limit else last_id)
 
 
 def _last_looked_at(connection: Connection, before_id: str | None, count: int) -> str | None:

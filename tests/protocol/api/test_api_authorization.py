@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -63,6 +65,24 @@ def test_openapi_document_holds_these_operations_and_says_which_need_a_token(api
     assert found == OPEN
     assert {where: permission for where, permission in asked.items() if where not in OPEN} == OPERATIONS
     assert all(asked[where] == "" for where in OPEN)
+
+
+def test_openapi_document_refers_to_nothing_that_is_not_there(api: ApiLab) -> None:
+    document = api.client().get("/api/v1/openapi.json").document
+    referred = set(re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document)))
+    assert referred
+    for reference in referred:
+        found = document
+        for step in reference.split("/"):
+            found = found[step]
+    refusals = [
+        answer["content"]
+        for item in document["paths"].values()
+        for operation in item.values()
+        for status, answer in operation["responses"].items()
+        if status.startswith("4")
+    ]
+    assert all(list(content) == ["application/problem+json"] for content in refusals)
 
 
 @operations

@@ -72,6 +72,10 @@ def test_people_see_what_a_token_may_do(on_data: Run) -> None:
         (("--allow", "credential.add", "--name", "x", "--profiles", "a"), "is not for api-token"),
         (("--allow", "credential.add", "--name", "x", "--secret-stdin"), "is not for api-token"),
         (("--allow", "credential.add", "--name", "x", "--endpoint", "A"), "is no endpoint"),
+        (
+            ("--allow", "credential.add", "--name", "x", *("--endpoint", "a") * 101),
+            "101 endpoints are too many",
+        ),
     ],
 )
 def test_wrong_argument_of_a_token_is_told(on_data: Run, arguments: tuple[str, ...], complaint: str) -> None:

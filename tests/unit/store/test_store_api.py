@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import ColumnElement
 
 from gateway.errors import Conflict
+from gateway.model.api_caller import ApiCaller
 from gateway.store import api_answers, credential_filters, credentials
 from gateway.store.api_answers import KEY_KEPT, SECRET_KEPT, AnswerRetention, ApiAnswer
 from gateway.store.credentials import CredentialPage, CredentialRow
@@ -59,13 +59,21 @@ def bounded(store: Store) -> Store:
 
 @pytest.mark.parametrize(
     "endpoints",
-    [("line4",), ("line4", "line5"), ("line5",), ("items",), ("v",), ("v", "items", "line4"), ("line",)],
-    ids="+".join,
+    [
+        ("line4",),
+        ("line4", "line5"),
+        ("line5",),
+        ("v", "items", "line4"),
+        tuple(f"line{n}" for n in range(100)),
+    ],
+    ids=lambda endpoints: f"{len(endpoints)} from {endpoints[0]}",
 )
-def test_search_within_endpoints_finds_what_is_for_no_other(bounded: Store, endpoints: Sequence[str]) -> None:
-    """The condition in SQL says what sets say."""
+def test_token_for_endpoints_finds_what_is_for_no_other(bounded: Store, endpoints: tuple[str, ...]) -> None:
+    caller = ApiCaller("id", "name", frozenset(), endpoints)
+    found = _search(bounded, keep=lambda row: caller.reaches(row.endpoints), look_at=500)
     wanted = {name for name, bound in BOUNDS.items() if bound is not None and set(bound) <= set(endpoints)}
-    assert _names(_search(bounded, credential_filters.within(endpoints))) == wanted
+    assert _names(found) == wanted
+    assert found.next_before_id is None
 
 
 @pytest.mark.parametrize("endpoint", ["line4", "line5", "line44", "items", "v", "line"])
@@ -108,7 +116,7 @@ def test_page_that_looked_at_enough_rows_ends_there_and_goes_on_after_them(store
     _insert(store, _row("mine", 10, endpoints=("b",)), *[_row("first", 11, endpoints=("b",))])
     found, sizes, before_id = [], [], None
     while True:
-        page = _search(store, credential_filters.within(("b",)), look_at=4, before_id=before_id)
+        page = _search(store, keep=lambda row: row.endpoints == ("b",), look_at=4, before_id=before_id)
         found += [row.name for row in page.rows]
         sizes.append(len(page.rows))
         before_id = page.next_before_id
@@ -116,8 +124,13 @@ def test_page_that_looked_at_enough_rows_ends_there_and_goes_on_after_them(store
             break
     assert found == ["first", "mine"]
     assert sizes == [2, 0, 0, 0]
-    everything = _search(store, look_at=12, limit=12)
-    assert len(everything.rows) == 12
+    assert len(_search(store, look_at=12, limit=12).rows) == 12
+    first, rest = (
+        _search(store, look_at=12, limit=5),
+        _search(store, look_at=12, limit=5, before_id=f"{7:036d}"),
+    )
+    assert [len(page.rows) for page in (first, rest)] == [5, 5]
+    assert first.next_before_id == f"{7:036d}"
 
 
 def _answer(key: str, minutes_ago: int, token_id: str = "token") -> ApiAnswer:
