@@ -40,6 +40,8 @@ def verify_certificate(
         _check_ra_usage(claimed, ours=ours)
     if trust.checks_revocation:
         _check_status(claimed, record, ours=ours)
+    if ours and trust.protocols:
+        _check_protocol(record, trust)
     # A name alone proves nothing: ours is what stands in our record.
     recorded = ours and record is not None
     detail = (("certificate_sha256", leaf.sha256), ("ours", "yes" if recorded else "no"))
@@ -69,6 +71,17 @@ def _check_ra_usage(claimed: ClaimedCertificate, *, ours: bool) -> None:
             "the certificate of a registration authority must carry an extended key usage of "
             f"{' or '.join(sorted(wanted))}, which this one does not",
             code=ReasonCode.AUTH_CERTIFICATE_USAGE,
+        )
+
+
+def _check_protocol(record: CertificateRecord | None, trust: TrustStore) -> None:
+    if record is None or record.protocol not in trust.protocols:
+        by = f"by {record.protocol}" if record is not None else "nobody knows how"
+        taken = ", ".join(sorted(trust.protocols))
+        raise CredentialRefused(
+            f"the client certificate was issued {by}; here count those of {taken}",
+            code=ReasonCode.AUTH_CERTIFICATE_UNTRUSTED,
+            detail=f"protocols of the trust store {trust.name!r}",
         )
 
 

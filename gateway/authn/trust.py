@@ -22,6 +22,7 @@ class TrustStore:
     anchors: TrustAnchors
     own_issuers: frozenset[bytes]
     checks_revocation: bool
+    protocols: frozenset[str] = frozenset()  # by which ours must have been issued; empty: by any
 
 
 class TrustStores:
@@ -42,7 +43,8 @@ class TrustStores:
         # A store may list our own CA by its file: what it issued must be in our record all the same, or a
         # revoked certificate with its ECDSA signature turned round (r, n-s) would be a new, unknown one.
         ours = self._own_names()
-        stated = b"".join((*certificates, *sorted(ours), compiled.revocation.encode()))
+        rules = f"{compiled.revocation} {compiled.protocols}"
+        stated = b"".join((*certificates, *sorted(ours), rules.encode()))
         fingerprint = hashlib.sha256(stated).digest()
         known = self._known.get(compiled.name)
         if known is not None and known[0] == fingerprint:
@@ -52,6 +54,7 @@ class TrustStores:
             TrustAnchors(certificates),
             ours | {parse_certificate(certificate).subject_der for certificate in own},
             compiled.revocation == "own",
+            frozenset(compiled.protocols),
         )
         self._known[compiled.name] = (fingerprint, store)
         return store

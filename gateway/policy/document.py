@@ -103,6 +103,11 @@ class TrustStore(StrictModel):
     backends: Annotated[
         tuple[ObjectName, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
     ] = Field((), description="Backends whose CA certificates are trusted, whatever they are at the time")
+    protocols: Words = Field(
+        (),
+        description="Of the certificates that this gateway issued, those of these protocols count; without "
+        "it all. Leave out acme: a name that was proven once would be certified again without proof",
+    )
     revocation: Literal["own", "none"] = Field(
         "own", description="own: certificates that this gateway issued are looked up in its database"
     )

@@ -30,6 +30,7 @@ from gateway.policy.references import (
     check_binding,
     check_default_profiles,
     check_profiles,
+    check_protocol,
     check_references,
     refer,
 )
@@ -134,6 +135,8 @@ def _compile_one(draft: BundleDraft, one: ReadDocument) -> None:
     elif isinstance(model, TrustStore):
         for index, name in enumerate(model.backends):
             refer(draft, one.document, ("backends", index), "Backend", name)
+        for index, protocol in enumerate(model.protocols):
+            check_protocol(draft, one.document, ("protocols", index), protocol)
         store = compile_trust_store(model, one.document, one.source, draft.read_file, draft.found)
         draft.trust_stores[model.metadata.name] = store
     elif isinstance(model, Compat):

@@ -26,14 +26,20 @@ def refer(
     draft.found.add(document, path, text)
 
 
+def check_protocol(draft: BundleDraft, document: Document, path: Path, protocol: str) -> bool:
+    """Complain of a protocol that nothing here speaks."""
+    known = draft.registry.endpoint_options
+    if protocol in known:
+        return True
+    text = f"no installed plug-in brings the protocol {protocol!r}; {did_you_mean(protocol, known)}"
+    draft.found.add(document, path, text)
+    return False
+
+
 def check_references(draft: BundleDraft, policy: Policy | RevocationPolicy, document: Document) -> None:
     """Complain of everything that a policy names and that is not there."""
     match, protocol = policy.match, policy.match.protocol
-    known = draft.registry.endpoint_options
-    if protocol not in known:
-        text = f"no installed plug-in brings the protocol {protocol!r}; {did_you_mean(protocol, known)}"
-        draft.found.add(document, ("match", "protocol"), text)
-    else:
+    if check_protocol(draft, document, ("match", "protocol"), protocol):
         path: Path = ("match", "endpoint")
         single = isinstance(_at(document.value, path), str)
         for index, name in enumerate(match.endpoint):

@@ -294,12 +294,16 @@ class CompiledBackend:
 
 @dataclass(frozen=True, slots=True)
 class CompiledTrustStore:
-    """Certificates to trust: given ones, and the chains of ``backends``. ``revocation``: "own" or "none"."""
+    """Certificates to trust: given ones, and the chains of ``backends``. ``revocation``: "own" or "none".
+
+    ``protocols``: by which those must have been issued that this gateway issued; empty: by any.
+    """
 
     name: str
     certificates_der: tuple[bytes, ...]
     backends: tuple[str, ...]
     revocation: str
+    protocols: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

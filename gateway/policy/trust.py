@@ -42,6 +42,7 @@ def compile_trust_store(
         certificates_der=tuple(dict.fromkeys(certificates)),
         backends=store.backends,
         revocation=store.revocation,
+        protocols=store.protocols,
     )
 
 

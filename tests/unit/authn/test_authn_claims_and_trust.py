@@ -39,6 +39,7 @@ from gateway.policy.rules import (
 from gateway.store.credentials import CredentialRow
 from tests.support import pki
 from tests.unit.policy import sample
+from tests.unit.store.samples import certificate_record
 
 CLIENT_AUTH = frozenset({"1.3.6.1.5.5.7.3.2"})
 CERTIFICATE = CertificateRule("own", CLIENT_AUTH)
@@ -171,16 +172,20 @@ async def _verified(
     own: bool,
     trusted: pki.Authority,
     own_names: frozenset[bytes] = frozenset(),
+    protocols: tuple[str, ...] = (),
+    looked: Looked | None = None,
+    revocation: str = "own",
 ) -> str:
     async def certificates_of(backend: str) -> tuple[bytes, ...]:
         return (_der(trusted),)
 
-    compiled = CompiledTrustStore("own", () if own else (_der(trusted),), ("embedded",) if own else (), "own")
+    files, backends = ((), ("embedded",)) if own else ((_der(trusted),), ())
+    compiled = CompiledTrustStore("own", files, backends, revocation, protocols)
     request = _request(_certificate(presenter))
     claims = AUTHENTICATOR.read_claims(_rule(mtls=CERTIFICATE), request)
     evidence = await AUTHENTICATOR.verify(
         claims,
-        Looked(),
+        looked or Looked(),
         request,
         await TrustStores(certificates_of, lambda: own_names).get(compiled),
         SystemClock().now(),
@@ -206,6 +211,28 @@ async def test_unrecorded_certificate_is_refused_where_our_ca_stands_in_the_stor
 async def test_certificate_of_a_trusted_foreign_ca_needs_no_record() -> None:
     authority = pki.Authority()
     assert await _verified(authority, own=False, trusted=authority) == "CN=device"
+    assert await _verified(authority, own=False, trusted=authority, protocols=("est",)) == "CN=device"
+
+
+@pytest.mark.parametrize(("protocols", "counts"), [((), True), (("est", "acme"), True), (("est",), False)])
+async def test_certificate_of_ours_counts_if_it_was_issued_by_a_protocol_of_the_store(
+    protocols: tuple[str, ...], counts: bool
+) -> None:
+    authority, looked = pki.Authority(), Looked(certificate=certificate_record(protocol="acme"))
+    if counts:
+        found = await _verified(authority, own=True, trusted=authority, protocols=protocols, looked=looked)
+        assert found == "CN=device"
+        return
+    with pytest.raises(CredentialRefused, match="issued by acme; here count those of est") as refused:
+        await _verified(authority, own=True, trusted=authority, protocols=protocols, looked=looked)
+    assert refused.value.code is ReasonCode.AUTH_CERTIFICATE_UNTRUSTED
+
+
+async def test_unrecorded_certificate_of_ours_was_issued_by_no_protocol_of_the_store() -> None:
+    authority = pki.Authority()
+    with pytest.raises(CredentialRefused, match="nobody knows how") as refused:
+        await _verified(authority, own=True, trusted=authority, protocols=("est", "acme"), revocation="none")
+    assert refused.value.code is ReasonCode.AUTH_CERTIFICATE_UNTRUSTED
 
 
 async def test_certificate_of_an_impostor_of_the_ca_is_refused() -> None:

@@ -54,6 +54,11 @@ HOUSE_MISTAKES = {
         "backends: []",
         "p.yaml:12:1: the trust store is empty; name certificates",
     ),
+    "store-protocol": (
+        "backends: [embedded]",
+        "backends: [embedded]\nprotocols: [ets]",
+        "p.yaml:16:13: protocols.0: no installed plug-in brings the protocol 'ets'; did you mean 'est'?",
+    ),
     "store-pem": (
         "backends: [embedded]",
         "certificates: [nothing]",
