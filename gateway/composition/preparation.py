@@ -22,6 +22,7 @@ from gateway.composition.demo import DemoCredentials
 from gateway.composition.message_identities import MessageIdentities
 from gateway.composition.parts import BackendOpener, root_pem_path, signing_backend
 from gateway.composition.policies import Policies, PolicyFiles, activation
+from gateway.composition.readiness import warn_at_start
 from gateway.composition.tls_identity import TlsIdentity
 from gateway.config import Config
 from gateway.datadir import DataDirectory
@@ -139,6 +140,7 @@ async def _certificates(
     if tls.wanted and tls.due(clock):
         await tls.issue(signing_backend(backends), backends, store, clock)
     await identities.prepare()
+    await warn_at_start(identities.components(), backends)
     recipient = await _recipient(bundle, backends)
     await backends.aclose()
     return recipient

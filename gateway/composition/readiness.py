@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 
 from ca_backend.api import CanHealth
@@ -13,6 +14,7 @@ from gateway.errors import GatewayError
 from gateway.store import audit
 from gateway.store.store import Store
 
+LOG = logging.getLogger(__name__)
 BACKEND_HEALTH_S = 2.0
 
 
@@ -51,7 +53,7 @@ class Readiness:
         found.update(self._identities())
         names = sorted(self._bundle.current.backends)
         found["database"], *states = await asyncio.gather(
-            self._database(), *(self._backend(name) for name in names)
+            self._database(), *(backend_state(self._backends, name) for name in names)
         )
         found.update({f"ca {name}": state for name, state in zip(names, states, strict=True)})
         return found
@@ -63,16 +65,30 @@ class Readiness:
             return f"down: {error}"
         return "ok"
 
-    async def _backend(self, name: str) -> str:
-        try:
-            backend = self._backends.get(name)
-            if not isinstance(backend, CanHealth):
-                return "ok"
-            async with asyncio.timeout(BACKEND_HEALTH_S):
-                health: Mapping[str, str] = await backend.health()
-        except TimeoutError:
-            return f"degraded: it did not answer within {BACKEND_HEALTH_S:g} s"
-        except Exception as error:  # noqa: BLE001 - a backend may fail with anything; here it is news, not a fault
-            return f"degraded: {error if isinstance(error, GatewayError) else type(error).__name__}"
-        wrong = [f"{part}: {state}" for part, state in sorted(health.items()) if state != "ok"]
-        return "degraded: " + "; ".join(wrong) if wrong else "ok"
+
+async def backend_state(backends: BackendSet, name: str) -> str:
+    """The state of one CA, as it tells it within ``BACKEND_HEALTH_S``."""
+    try:
+        backend = backends.get(name)
+        if not isinstance(backend, CanHealth):
+            return "ok"
+        async with asyncio.timeout(BACKEND_HEALTH_S):
+            health: Mapping[str, str] = await backend.health()
+    except TimeoutError:
+        return f"degraded: it did not answer within {BACKEND_HEALTH_S:g} s"
+    except Exception as error:  # noqa: BLE001 - a backend may fail with anything; here it is news, not a fault
+        return f"degraded: {error if isinstance(error, GatewayError) else type(error).__name__}"
+    wrong = [f"{part}: {state}" for part, state in sorted(health.items()) if state != "ok"]
+    return "degraded: " + "; ".join(wrong) if wrong else "ok"
+
+
+async def warn_at_start(identities: Mapping[str, str], backends: BackendSet) -> None:
+    """Log which certificates of the gateway's own end soon: its message identities (by their states) and
+    those of the CAs in this process. Others are not waited for."""
+    states = dict(identities)
+    for name in sorted(backends.names()):
+        if backends.get(name).signs_in_process:
+            states[f"ca {name}"] = await backend_state(backends, name)
+    for name, state in states.items():
+        if state != "ok":
+            LOG.warning("start.%s: %s", name, state)

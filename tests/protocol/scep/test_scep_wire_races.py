@@ -1,24 +1,19 @@
-"""Many clients at once, and what stands around the front end (scep.md C39, C48, C50, C52)."""
+"""Many clients at once, and a CA that is gone (scep.md C39, C48, C52)."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
-from tests.support import keys, pki, policies
-from tests.support.authority import key_usage
-from tests.support.gateway import GatewayDidNotStartError
+from tests.support import policies
 from tests.support.scep_answer import BAD_REQUEST, FAILURE, SUCCESS, CertRep, issued, refused
 from tests.support.scep_client import Device, HttpAnswer
-from tests.support.scep_lab import ScepLab, bundle, endpoint, first, rsa_key, running_lab
+from tests.support.scep_lab import ScepLab, endpoint, first, running_lab
 from tests.unit.ca_backend.sample_ca import SampleCa
 
 CLIENTS = 50
@@ -135,71 +130,3 @@ def _until_issued(device: Device, octets: bytes) -> list[CertRep]:
                 return found
         wait.wait(0.2)
     raise AssertionError("never issued")
-
-
-# -- an RA certificate of the administrator's --
-
-
-def _ra(
-    directory: Path, *, usages: tuple[str, ...], starts: int, ends: int, other_key: bool
-) -> dict[str, str]:
-    """Files of an RA certificate, good or not; days count from now."""
-    directory.mkdir()
-    authority = pki.Authority("House CA", private_key=rsa_key("house"))
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(keys.name("House RA"))
-        .issuer_name(authority.name)
-        .public_key(rsa_key("ra").public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + timedelta(days=starts))
-        .not_valid_after(now + timedelta(days=ends))
-        .add_extension(key_usage(*usages), critical=True)
-        .sign(rsa_key("house"), hashes.SHA256())
-    )
-    (directory / "ra.pem").write_bytes(
-        pki.Identity(certificate, rsa_key("ra"), (authority.certificate,)).chain_pem
-    )
-    (directory / "ra.key").write_bytes(pki.key_pem(rsa_key("other" if other_key else "ra")))
-    (directory / "ra.key").chmod(0o600)
-    return {"certificate": f"file:{directory}/ra.pem", "key": f"file:{directory}/ra.key"}
-
-
-BOTH = ("digital_signature", "key_encipherment")
-WRONG: dict[str, dict[str, Any]] = {
-    "expired": {"usages": BOTH, "starts": -9, "ends": -1, "other_key": False},
-    "not-yet-valid": {"usages": BOTH, "starts": 1, "ends": 9, "other_key": False},
-    "usage": {"usages": ("digital_signature",), "starts": -1, "ends": 9, "other_key": False},
-    "key": {"usages": BOTH, "starts": -1, "ends": 9, "other_key": True},
-}
-
-WORDS = {
-    "expired": "expired on",
-    "not-yet-valid": "not yet",
-    "usage": "lacks keyEncipherment",
-    "key": "is not the key of",
-}
-
-
-@pytest.mark.parametrize("what", WRONG)
-def test_gateway_with_a_wrong_ra_certificate_does_not_start(
-    start_gateway: Callable[..., Any], tmp_path: Path, what: str
-) -> None:
-    """scep.md C50, B13: said at the start, not at the first request."""
-    identity = _ra(tmp_path / "ra", **WRONG[what])
-    documents = (endpoint("default", identity=identity), first("default", "default", 10))
-    with pytest.raises(GatewayDidNotStartError) as caught:
-        start_gateway(policies=bundle(*documents))
-    assert "Traceback" not in str(caught.value)
-    assert "endpoint scep/default" in str(caught.value)
-    assert WORDS[what] in str(caught.value)
-
-
-def test_ra_certificate_of_the_administrators_opens_and_signs(tmp_path: Path) -> None:
-    """scep.md C50, B18: one dual-use certificate of another CA."""
-    identity = _ra(tmp_path / "ra", usages=BOTH, starts=-1, ends=30, other_key=False)
-    documents = (endpoint("default", identity=identity), first("default", "default", 10))
-    with running_lab(tmp_path / "gateway", *documents) as lab:
-        assert lab.server().ra.public_key() == rsa_key("ra").public_key()
-        issued(lab.device().enrol(lab.challenge))
