@@ -70,6 +70,6 @@ def tell_ca(unit: Unit, certificate: CertificateRecord, reason: RevocationReason
         unit,
         REVOKE_JOB,
         f"{certificate.sha256}:{reason.value}",
-        {"backend": certificate.backend, "serial": certificate.serial_hex, "sha256": certificate.sha256},
+        {"backend": certificate.backend, "sha256": certificate.sha256},
         now,
     )

@@ -17,7 +17,7 @@ from gateway.enrolment.revocation import REVOKE_JOB
 from gateway.enrolment.settle import TAKE_OVER_AFTER, Settlement
 from gateway.enrolment.states import CLOSED
 from gateway.jobs.runner import Handler
-from gateway.model.certificate import RevocationReason
+from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
 from gateway.model.outcome import Pending, State, Unavailable
 from gateway.store import certificates, jobs, requests
 from gateway.store.jobs import Job
@@ -27,9 +27,9 @@ from gateway.store.unit import Unit
 
 LOG = logging.getLogger(__name__)
 STRANDED_AFTER = timedelta(minutes=5)
+NO_BACKEND_AGAIN = timedelta(hours=1)  # it may come back with other policies
 EXPIRY_IS_LATE_AFTER = timedelta(minutes=2)
-# With one of these a request has not been left; their key is its id. Not EXPIRE_JOB: it does not issue.
-GOING_ON = (SETTLE_JOB, APPROVED_JOB, CONFIRM_JOB)
+GOING_ON = (SETTLE_JOB, APPROVED_JOB)  # their key is the request's id, as that of CONFIRM_JOB
 # A CA may still be at what a killed worker asked: an order that it does not find yet would be sent once more.
 LINGERING = dict.fromkeys((*GOING_ON, REVOKE_JOB), TAKE_OVER_AFTER)
 
@@ -91,16 +91,22 @@ class EnrolmentJobs:
         return None
 
     async def revoke_at_ca(self, job: Job) -> datetime | None:
-        """Tell the CA of a revocation that our record shows: as it is now, should it have changed since."""
-        backend = self._backends.get(str(job.args["backend"]))
-        if not isinstance(backend, CanRevoke):
-            return None
-        serial, told = int(str(job.args["serial"]), 16), None
-        while (reason := await self._revoked_for(job)) not in (None, told):
-            await call(backend, "revoke", backend.revoke(serial, reason))
-            told = (
-                reason  # what came meanwhile has a job of its own, whose call may have been the quicker one
-            )
+        """Tell the CA of a revocation that our record shows: as it is now, should it have changed since.
+
+        Until the certificate has expired, however long the CA is away; then the news is none any more.
+        """
+        name, told = str(job.args["backend"]), None
+        while (record := await self._revoked(job)) is not None and record.revocation_reason is not told:
+            if name not in self._backends:
+                LOG.warning("revocation.untold %s: no backend %r is open", record.serial_hex, name)
+                return self._clock.now() + NO_BACKEND_AGAIN
+            backend = self._backends.get(name)
+            if not isinstance(backend, CanRevoke):
+                return None
+            reason = record.revocation_reason or RevocationReason.UNSPECIFIED
+            await call(backend, "revoke", backend.revoke(int(record.serial_hex, 16), reason))
+            # What came meanwhile has a job of its own, but its call may have been the quicker one.
+            told = record.revocation_reason
         return None
 
     async def sweep(self) -> None:
@@ -111,7 +117,7 @@ class EnrolmentJobs:
         now = self._clock.now()
         find = partial(
             requests.stranded,
-            kinds=GOING_ON,
+            kinds=(*GOING_ON, CONFIRM_JOB),
             idle_since_s=to_epoch_s(now - STRANDED_AFTER),
             expired_at_s=to_epoch_s(now - EXPIRY_IS_LATE_AFTER),
         )
@@ -124,11 +130,13 @@ class EnrolmentJobs:
             jobs.enqueue(unit, _job_for(row), row.id, {"request_id": row.id}, now)
         await self._store.recorder.commit(unit)
 
-    async def _revoked_for(self, job: Job) -> RevocationReason | None:
-        """Why the certificate is revoked or on hold now; None: it is not."""
+    async def _revoked(self, job: Job) -> CertificateRecord | None:
+        """The record of a certificate that is revoked or on hold; None if it is not, or has expired."""
         sha256 = str(job.args.get("sha256", job.dedup_key))  # jobs of earlier releases have it as their key
         record = await self._store.reader.read(lambda connection: certificates.by_sha256(connection, sha256))
-        return None if record is None else record.revocation_reason
+        if record is None or record.not_after < self._clock.now():
+            return None
+        return None if record.status is CertificateStatus.GOOD else record
 
     async def _row(self, job: Job) -> RequestRow | None:
         request_id = str(job.args["request_id"])

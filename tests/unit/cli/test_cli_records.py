@@ -317,4 +317,4 @@ async def test_revocation_is_queued_for_a_worker_to_tell_the_ca(
     on_data("cert", "revoke", record.sha256)
     with database_of(data) as store:
         (job,) = await jobs.claim(store.recorder, ["revoke-at-ca"], "test", SystemClock().now())
-    assert (job.args["sha256"], job.args["serial"]) == (record.sha256, record.serial_hex)
+    assert job.args == {"sha256": record.sha256, "backend": record.backend}

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from datetime import timedelta
 
 import pytest
 
+from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.issued import IssuedCertificates
+from gateway.enrolment.work import EnrolmentJobs
 from gateway.errors import BackendUnavailable
 from gateway.model.certificate import CertificateRecord, RevocationReason
 from gateway.model.outcome import Issued
 from gateway.store import certificates
+from gateway.store.jobs import Job
 from gateway.store.unit import Unit
 from tests.unit.enrolment.house import House
 
@@ -86,6 +90,37 @@ async def test_hold_that_was_released_before_the_ca_came_back_is_not_told(house:
     await house.store.recorder.commit(unit)
     house.foreign.before = lambda call: None
     await _all_told(house)
+    assert house.foreign.revoked == {}
+
+
+async def _only_job(house: House) -> Job:
+    (job,) = [job for job in await house.jobs() if job.kind == "revoke-at-ca"]
+    return job
+
+
+async def test_revocation_waits_for_a_backend_that_is_no_longer_in_the_policies(house: House) -> None:
+    sha256 = await _issued(house)
+    await _revoke(house, sha256, STOLEN)
+    job = await _only_job(house)
+    without = EnrolmentJobs(
+        house.store, house.service.settlement, BackendSet({"embedded": house.embedded}), house.clock
+    )
+    assert await without.revoke_at_ca(job) == house.clock.now() + timedelta(hours=1)
+    assert await house.work.revoke_at_ca(job) is None
+    assert list(house.foreign.revoked.values()) == ["keyCompromise"]
+
+
+async def test_nobody_is_told_of_the_revocation_of_what_has_expired(house: House) -> None:
+    """However long a CA is away: its job ends with the certificate."""
+    sha256 = await _issued(house)
+    house.foreign.before = _away
+    await _revoke(house, sha256, STOLEN)
+    job = await _only_job(house)
+    house.clock.moment = (await _record(house, sha256)).not_after
+    with pytest.raises(BackendUnavailable):
+        await house.work.revoke_at_ca(job)
+    house.clock.advance(seconds=1)
+    assert await house.work.revoke_at_ca(job) is None
     assert house.foreign.revoked == {}
 
 
