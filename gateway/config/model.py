@@ -98,7 +98,7 @@ class Listener(Section):
     )
     serves: Annotated[tuple[Name, ...], AfterValidator(not_empty)] = Field(
         description="Services on this listener: front ends (`est`, `acme`, `scep`, `cmp` or a plug-in's "
-        "name) and `api`, `crl`, `ocsp`, `ca`.",
+        "name) and `api`, `crl`, `ocsp`, `ca`. `est` and `api` are refused over plain HTTP.",
     )
 
     @property

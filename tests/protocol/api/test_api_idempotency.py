@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import uuid
 from collections.abc import Callable
@@ -122,3 +123,31 @@ def test_key_that_is_none_is_refused(client: ApiClient, either: ApiLab, key: str
     before = either.scep.count("credential", "kind = 'scep-challenge'")
     client.create(_body("no such key"), key).problem(400, "idempotency-key")
     assert either.scep.count("credential", "kind = 'scep-challenge'") == before
+
+
+def test_database_that_is_away_is_503_and_the_same_request_afterwards_makes_one(api: ApiLab) -> None:
+    """Somebody else's transaction stands in the way until the gateway gives up."""
+    client, key = api.client(api.token("default")), str(uuid.uuid4())
+    other = sqlite3.connect(
+        api.scep.gateway.data / "pkigate.sqlite3", timeout=PATIENCE_S, isolation_level=None
+    )
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        refused = client.create(_body("held up"), key)
+        assert _count(api, "held up") == 0
+    finally:
+        other.close()
+    problem = refused.problem(503, "unavailable")
+    assert "again is safe" in problem["detail"]
+    assert int(refused.headers["retry-after"]) >= 1
+    client.created(_body("held up"), key)
+    assert _count(api, "held up") == 1
+
+
+def test_fifty_revocations_at_once_are_one_and_the_same_answer(either: ApiLab) -> None:
+    made = either.client(either.token("default")).created(_body("withdrawn"))
+    clients = [either.client(either.token("default")) for _ in range(CLIENTS)]
+    answers = _at_once(clients, lambda client: client.revoke(made["id"]))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.body for answer in answers}) == 1
+    assert either.scep.count("audit", f"action = 'credential.revoke' AND object_id = '{made['id']}'") == 1
