@@ -20,6 +20,7 @@ from gateway.model.certificate import CertificateRecord, CertificateStatus, Revo
 from gateway.model.enrolment import Correlation, EnrolmentRequest, Operation, RequestedIdentity
 from gateway.model.evidence import SIGNATURE, Evidence
 from gateway.model.keys import KeyToCome
+from gateway.model.names import DistinguishedName
 from gateway.model.outcome import Refused
 from gateway.model.reasons import ReasonCode
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
@@ -41,6 +42,7 @@ _REASONS = {
     10: RevocationReason.AA_COMPROMISE,
 }
 _VERSION_3 = 2
+_SHOWN = 100  # characters of a name in the record
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +172,21 @@ async def _record(received: Received, revoker: _Revoker, template: CertTemplate)
                 PkiFailureInfo.NOT_AUTHORIZED,
                 "only the holder of this certificate, or a registration authority, may revoke it",
                 code=ReasonCode.AUTH_KIND,
+                detail=_asked(revoker, template.serial_number, issuer),
             )
     raise CmpRefusal(
         PkiFailureInfo.BAD_CERT_ID,
         "no certificate of this endpoint is the one that certDetails describes",
         code=ReasonCode.CERTIFICATE_UNKNOWN,
+        detail=_asked(revoker, template.serial_number, issuer),
         path="certDetails",
     )
+
+
+def _asked(revoker: _Revoker, serial_number: int, issuer: DistinguishedName) -> str:
+    """For the record: which certificate, and who wanted it revoked."""
+    sender, of = str(revoker.sender.certificate.subject)[:_SHOWN], str(issuer)[:_SHOWN]
+    return f"{sender} asked for the serial number {f'{serial_number:x}'[:_SHOWN]} of {of}"
 
 
 def _fits(template: CertTemplate, certificate: ParsedCertificate) -> bool:

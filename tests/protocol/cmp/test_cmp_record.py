@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support import cmp_wire, pki
+from tests.support import cmp_bodies, cmp_wire, pki
 from tests.support.cmp_client import CmpClient, Reply
 from tests.support.cmp_lab import IMPLICIT, CmpLab, ask, begun, ir
 from tests.support.cmp_wire import Signed, Unprotected
@@ -56,6 +56,21 @@ def test_reason_that_the_client_sees_leads_to_the_record(lab: CmpLab, kind: str)
     assert shown["protocol"] == "cmp"
     code = reply.status.text.rpartition("[")[2].partition(",")[0]
     assert code in str(shown)
+
+
+def test_refused_revocation_leads_to_the_certificate_that_was_meant_and_to_who_meant_it(lab: CmpLab) -> None:
+    """cmp.md C77: the client is told no more; the operator sees who tries serial numbers."""
+    device = lab.device()
+    unknown = cmp_bodies.template(issuer=device.certificate.issuer, serial=0x4711AFFE)
+    reply = lab.client(protection=Signed(device)).send(
+        "rr", cmp_bodies.revocations(cmp_bodies.revocation(unknown))
+    )
+    assert "4711affe" not in reply.status.text
+    found = _REASON_ID.search(reply.status.text)
+    assert found, reply.status.text
+    (reason,) = lab.gateway.cli_json("request", "show", found.group())["decision"]["reasons"]
+    who = device.certificate.subject.rfc4514_string()
+    assert f"{who} asked for the serial number 4711affe of O=pkigate,CN=" in reason["message"]
 
 
 def test_issued_certificate_leads_to_its_transaction(lab: CmpLab) -> None:
