@@ -59,7 +59,7 @@ async def _decline_all(received: Received) -> None:
     """Section 5.3.18: an empty certConf declines all. Of several requests some may have no certificate, or
     one that was confirmed before: they are no reason to keep the others."""
     found = [await _settled(received, one, accepted=False) for one in await known_requests(received)]
-    if found and Confirmation.DONE not in found:
+    if Confirmation.DONE not in found:
         _check_done(next((one for one in found if one is not Confirmation.UNKNOWN), Confirmation.UNKNOWN))
 
 

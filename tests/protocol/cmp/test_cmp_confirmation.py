@@ -92,6 +92,24 @@ def test_rejected_certificate_is_withdrawn_and_revoked(lab: CmpLab, way: str) ->
     assert (status, reason) == ("revoked", "cessationOfOperation")
 
 
+def test_nobody_else_confirms_or_declines_in_a_transaction(lab: CmpLab) -> None:
+    """cmp.md C65: whoever has seen its messages, but has neither its secret nor its key."""
+    owner, stranger = lab.device(), lab.device()
+    transaction = lab.client(protection=Signed(owner)).transaction()
+    certificate = transaction.send("cr", ir(pki.key(), common_name(owner.certificate))).certificate
+    accepted, declined = (
+        cert_status(cert_hash(certificate), status_info=info) for info in (None, status_info(2))
+    )
+    for protection in (Signed(stranger), lab.mac):
+        for statuses in ((accepted,), (declined,), ()):
+            intruder = lab.client(protection=protection).transaction()
+            intruder.transaction_id, intruder.last = transaction.transaction_id, transaction.last
+            reply = _certconf(intruder, *statuses)
+            assert reply.body_name == "error", statuses
+            assert lab.status_of(certificate) == ("good", None)
+    assert transaction.confirm(certificate).body_name == "pkiconf"
+
+
 def test_rejection_is_on_the_crl(lab: CmpLab) -> None:
     """cmp.md C67: relying parties hear of it."""
     transaction, certificate = begun(lab.client())
