@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.asn1.ber import to_der
-from gateway.errors import GatewayError, MalformedMessage
+from gateway.errors import BackendUnavailable, GatewayError, MalformedMessage
 from gateway.model.certificate import CertificateRecord, CertificateStatus
 from gateway.model.names import DistinguishedName
 from gateway.model.reasons import ReasonCode
@@ -39,7 +39,7 @@ async def get_crl(exchange: Exchange, request: ScepRequest) -> Retrieved:
     """The current CRL of this endpoint's CA, which issuer and serial number must point to.
 
     They name a certificate that it issued, or the CA's own as older drafts had it. Raises GatewayError,
-    BackendUnavailable for a CA whose CRL is not made here, and StoreUnavailable.
+    BackendUnavailable and StoreUnavailable.
     """
     await _check_sender(exchange, request)
     information = exchange.services.ca_information
@@ -53,7 +53,16 @@ async def get_crl(exchange: Exchange, request: ScepRequest) -> Retrieved:
     itself = serial == issuing.serial and names_match(issuer, issuing.issuer)
     if not itself and not names_match(issuer, issuing.subject):
         raise _unknown(unknown)
-    return Retrieved(crls_only(await information.crl(SCEP, exchange.endpoint)))
+    try:
+        crl_der = await information.crl(SCEP, exchange.endpoint)
+    except BackendUnavailable as error:
+        # It has told its certificates, so it is there: a CA elsewhere. To come again would help nobody.
+        text = (
+            f'the CRL of "{issuing.subject}" is not made here; it is at the CRL distribution point of its '
+            "certificates"
+        )
+        raise _unknown(text, detail=error.detail) from error
+    return Retrieved(crls_only(crl_der))
 
 
 async def _check_sender(exchange: Exchange, request: ScepRequest) -> None:

@@ -78,6 +78,10 @@ def scep_documents(**options: Any) -> tuple[policies.Document, ...]:
     )
 
 
+def _backend(endpoint: str) -> str:
+    return "foreign" if endpoint == "far" else "embedded"
+
+
 @dataclass(slots=True)
 class Device:
     """A client with one key, and its certificate once it has one. ``signer`` is self-signed at first."""
@@ -177,10 +181,10 @@ class ScepHouse(House):
     async def ca_certificates(self, protocol: ProtocolName, endpoint: EndpointName) -> tuple[bytes, ...]:
         if self.ca_fault is not None:
             raise self.ca_fault
-        return await self.backends.chain("embedded", None)
+        return await self.backends.chain(_backend(endpoint), None)
 
     async def crl(self, protocol: ProtocolName, endpoint: EndpointName) -> bytes:
-        return (await self.crls.crl(self.backends.authority("embedded", None).name)).crl_der
+        return (await self.crls.crl(self.backends.authority(_backend(endpoint), None).name)).crl_der
 
     async def identities(self, protocol: ProtocolName, endpoint: EndpointName) -> tuple[MessageIdentity, ...]:
         return tuple(self.identities_)

@@ -150,6 +150,20 @@ async def test_get_crl_of_another_ca_is_bad_cert_id(scep: MakeHouse) -> None:
     assert (reply.status, reply.fail_info) == (2, 4)
 
 
+async def test_get_crl_of_a_ca_elsewhere_is_bad_cert_id_and_says_where_it_is(scep: MakeHouse) -> None:
+    """scep.md C46: HTTP 503 would let the device come again for ever."""
+    house = scep()
+    await house.challenge()
+    device = Device()
+    device = device.with_certificate((await house.send(device, path="/scep/far")).certificate_der)
+    (issuing_der,) = await house.backends.chain("foreign", None)
+    issuing = x509.load_der_x509_certificate(issuing_der)
+    payload = issuer_and_serial(issuing.subject, device.signer.certificate.serial_number)
+    reply = (await house.send(device, payload, message_type=GET_CRL, path="/scep/far")).reply
+    assert (reply.status, reply.fail_info) == (2, 4)
+    assert "CRL distribution point" in reply.fail_info_text
+
+
 @pytest.mark.parametrize("message_type", [GET_CERT, GET_CRL])
 @pytest.mark.parametrize(
     ("sender", "fail_info", "code"),
