@@ -115,7 +115,7 @@ def _running(gateway: Gateway, directory: Path) -> Iterator[Certmonger]:
         for process in (daemon, bus):
             if process is not None:
                 process.terminate()
-                process.wait(20)
+                process.wait(60)
         if bus.stdout is not None:
             bus.stdout.close()
 
@@ -126,7 +126,7 @@ def _answers(certmonger: Certmonger) -> bool:
         env=certmonger.environment,
         capture_output=True,
         check=False,
-        timeout=30,
+        timeout=90,
     )
     return asked.returncode == 0
 

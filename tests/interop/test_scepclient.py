@@ -46,7 +46,7 @@ def _scepclient(url: str, directory: Path, host: str, *more: str) -> subprocess.
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

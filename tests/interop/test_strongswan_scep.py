@@ -109,7 +109,7 @@ def test_strongswan_is_told_that_its_challenge_is_wrong(swan: Swan) -> None:
     """scep.md C38"""
     command = swan.command(swan.key("guess.key"), "swan-guesses.test", "--password", "guess", password=False)
     refused = subprocess.run(
-        ["pki", *command], cwd=swan.directory, capture_output=True, text=True, timeout=60, check=False
+        ["pki", *command], cwd=swan.directory, capture_output=True, text=True, timeout=120, check=False
     )
     assert refused.returncode != 0
     assert "badRequest" in refused.stderr
@@ -119,12 +119,12 @@ def test_strongswan_polls_until_a_person_approves(approving: Gateway, tmp_path: 
     """scep.md C45"""
     swan, host = Swan(approving, tmp_path), "swan-waits.test"
     swan.learn()
-    command = swan.command(swan.key("waits.key"), host, "--interval", "1", "--maxpolltime", "60")
+    command = swan.command(swan.key("waits.key"), host, "--interval", "1", "--maxpolltime", "150")
     with subprocess.Popen(
         ["pki", *command, "--outform", "pem"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as waiting:
         approve(approving, host)
-        certificate_pem, said = waiting.communicate(timeout=90)
+        certificate_pem, said = waiting.communicate(timeout=150)
     assert waiting.returncode == 0, said
     path = tmp_path / "waited.pem"
     path.write_bytes(certificate_pem)

@@ -83,7 +83,7 @@ class ScepServer:
         split = urlsplit(self.url)
         if self._connection is None:
             self._connection = http.client.HTTPConnection(
-                split.hostname or "", split.port or 80, timeout=30, source_address=(self.source, 0)
+                split.hostname or "", split.port or 80, timeout=90, source_address=(self.source, 0)
             )
         connection = self._connection
         target = (path or split.path) + (f"?{query}" if query else "")

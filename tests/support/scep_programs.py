@@ -36,7 +36,7 @@ def certificate(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificates(path.read_bytes())[0]
 
 
-def until(found: Callable[[], T | None], what: str, within_s: float = 60) -> T:
+def until(found: Callable[[], T | None], what: str, within_s: float = 90) -> T:
     """What is there at last; fails with ``what`` after so many seconds."""
     deadline = time.monotonic() + within_s
     while True:

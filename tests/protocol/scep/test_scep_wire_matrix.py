@@ -140,7 +140,7 @@ def _check(case: Case, message_type: int) -> None:
         assert code in reply.fail_info_text
 
 
-@pytest.mark.timeout(500)
+@pytest.mark.timeout(1500)
 def test_exactly_the_declared_combinations_issue_and_all_are_recorded(lab: ScepLab) -> None:
     """scep.md C25, C37, C38, C39, C43, C44, C51: 256 types x 5 challenges x 5 signers = 6,400 messages."""
     cases = list(_cases(lab))

@@ -93,7 +93,7 @@ def _tampered(device: Device, csr_der: bytes) -> Iterator[bytes]:
                 yield _envelope(device, wrapped, iv, b"".join(picked))
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1500)
 def test_ten_thousand_tampered_envelopes_have_one_answer(lab: ScepLab) -> None:
     """scep.md C31, C36: PKCSReq and RenewalReq, by HTTP headers, status, failInfo and text; all recorded."""
     device = lab.device()

@@ -20,7 +20,7 @@ from tests.support.scep_answer import (
 from tests.support.scep_client import CERT_POLL, GET_CERT, GET_CRL, Device, issuer_and_serial
 from tests.support.scep_lab import ScepLab, rsa_key
 
-_AFTER_S = 15.0
+_AFTER_S = 90.0
 
 
 def _until_decided(device: Device) -> CertRep:
