@@ -168,7 +168,10 @@ def test_name_of_two_credentials_is_told_apart_by_id(on_data: Run) -> None:
         ((*ADD, "--names", "10.0.0.1/8"), "host bits"),
         ((*ADD, "--prevalidated", "exa mple"), "holds white space"),
         ((*ADD, "--profiles", "a,,b"), "is no profile"),
-        (("credential", "add", "--user", "a", "--name", "b"), "is for acme-eab or scep-challenge only"),
+        (
+            ("credential", "add", "--user", "a", "--name", "b"),
+            "is for acme-eab or scep-challenge or api-token only",
+        ),
         (("credential", "add", "--user", "a", "--prevalidated", "b.test"), "is for acme-eab only"),
         (("credential", "add", "acme", "--user", "a"), "write acme-eab"),
     ],
