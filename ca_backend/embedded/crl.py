@@ -7,24 +7,14 @@ from collections.abc import Iterable
 from ca_backend.api import CrlRequest
 from ca_backend.embedded import extensions as ext
 from gateway.errors import ConfigurationError
-from gateway.model.certificate import RevocationReason, RevokedEntry
+from gateway.model.certificate import REASON_BY_NUMBER, RevokedEntry
 from gateway.pki import der
 from gateway.pki.signer import Signer
 
-# CRLReason (RFC 5280 section 5.3.1): 7 is not used; unspecified is left out rather than written
-_REASON_NUMBERS = {
-    RevocationReason.KEY_COMPROMISE: 1,
-    RevocationReason.CA_COMPROMISE: 2,
-    RevocationReason.AFFILIATION_CHANGED: 3,
-    RevocationReason.SUPERSEDED: 4,
-    RevocationReason.CESSATION_OF_OPERATION: 5,
-    RevocationReason.CERTIFICATE_HOLD: 6,
-    RevocationReason.PRIVILEGE_WITHDRAWN: 9,
-    RevocationReason.AA_COMPROMISE: 10,
-}
-_REASON_EXTENSIONS = {RevocationReason.UNSPECIFIED: b""} | {
-    reason: der.sequence(ext.extension(ext.REASON_CODE, bytes((0x0A, 1, number))))
-    for reason, number in _REASON_NUMBERS.items()
+# unspecified is left out rather than written (RFC 5280 section 5.3.1)
+_REASON_EXTENSIONS = {
+    reason: der.sequence(ext.extension(ext.REASON_CODE, bytes((0x0A, 1, number)))) if number else b""
+    for number, reason in REASON_BY_NUMBER.items()
 }
 _VERSION_2 = b"\x02\x01\x01"
 

@@ -8,7 +8,6 @@ here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 from gateway.acme import base64url, messages
 from gateway.acme.errors import AcmeError, malformed, not_found, unauthorized
@@ -20,23 +19,16 @@ from gateway.acme.tables.accounts import AccountRow
 from gateway.acme.tables.events import actor_of
 from gateway.errors import Conflict, MalformedMessage
 from gateway.http.message import HttpResponse
-from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
+from gateway.model.certificate import (
+    REASON_BY_NUMBER,
+    CertificateRecord,
+    CertificateStatus,
+    RevocationReason,
+)
 from gateway.model.evidence import PREVALIDATED
 from gateway.model.reasons import ReasonCode
 from gateway.pki.certificate import parse_certificate
 
-# CRLReason (RFC 5280 section 5.3.1); 7 is not used, 8 takes a hold back
-REASON_CODES: Mapping[int, RevocationReason] = {
-    0: RevocationReason.UNSPECIFIED,
-    1: RevocationReason.KEY_COMPROMISE,
-    2: RevocationReason.CA_COMPROMISE,
-    3: RevocationReason.AFFILIATION_CHANGED,
-    4: RevocationReason.SUPERSEDED,
-    5: RevocationReason.CESSATION_OF_OPERATION,
-    6: RevocationReason.CERTIFICATE_HOLD,
-    9: RevocationReason.PRIVILEGE_WITHDRAWN,
-    10: RevocationReason.AA_COMPROMISE,
-}
 _ORDERABLE = ("dns", "ip")  # kinds of names that an authorization can be for
 
 
@@ -130,11 +122,13 @@ def _bare(name: str) -> authorizations.Name:
 def _reason(options: AcmeOptions, code: int | None) -> RevocationReason:
     if code is None:
         return RevocationReason.UNSPECIFIED
-    reason = REASON_CODES.get(code)
+    reason = REASON_BY_NUMBER.get(code)
     if reason is None or reason.value not in options.revocation_reasons:
         # RFC 8555 7.6: the detail SHOULD say which ones are allowed
         allowed = ", ".join(
-            f"{number} ({one})" for number, one in REASON_CODES.items() if one in options.revocation_reasons
+            f"{number} ({one})"
+            for number, one in REASON_BY_NUMBER.items()
+            if one in options.revocation_reasons
         )
         raise AcmeError(
             "badRevocationReason",

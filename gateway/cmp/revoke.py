@@ -16,7 +16,12 @@ from gateway.cmp.received import Received
 from gateway.cmp.record import recorded
 from gateway.cmp.sender import DIRECTORY_NAME, MacSender, SigningSender, presented
 from gateway.errors import Conflict, GatewayError, MalformedMessage, RetryLater
-from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
+from gateway.model.certificate import (
+    REASON_BY_NUMBER,
+    CertificateRecord,
+    CertificateStatus,
+    RevocationReason,
+)
 from gateway.model.enrolment import Correlation, EnrolmentRequest, Operation, RequestedIdentity
 from gateway.model.evidence import SIGNATURE, Evidence
 from gateway.model.keys import KeyToCome
@@ -30,17 +35,6 @@ from gateway.pki.names import decode_name, names_match
 _REASON_CODE = "2.5.29.21"  # id-ce-cRLReasons (RFC 5280 section 5.3.1)
 _INVALIDITY_DATE = "2.5.29.24"
 _REMOVE_FROM_CRL = 8
-_REASONS = {
-    0: RevocationReason.UNSPECIFIED,
-    1: RevocationReason.KEY_COMPROMISE,
-    2: RevocationReason.CA_COMPROMISE,
-    3: RevocationReason.AFFILIATION_CHANGED,
-    4: RevocationReason.SUPERSEDED,
-    5: RevocationReason.CESSATION_OF_OPERATION,
-    6: RevocationReason.CERTIFICATE_HOLD,
-    9: RevocationReason.PRIVILEGE_WITHDRAWN,
-    10: RevocationReason.AA_COMPROMISE,
-}
 _VERSION_3 = 2
 _SHOWN = 100  # characters of a name in the record
 
@@ -241,9 +235,9 @@ def _read_reason(value_der: bytes) -> RevocationReason:
             code=ReasonCode.REVOCATION,
             path="crlEntryDetails",
         )
-    if number not in _REASONS:
+    if number not in REASON_BY_NUMBER:
         raise MalformedMessage("the reasonCode is none of RFC 5280 section 5.3.1", path="crlEntryDetails")
-    return _REASONS[number]
+    return REASON_BY_NUMBER[number]
 
 
 def _cert_id(template: CertTemplate) -> CertId | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +20,20 @@ class RevocationReason(StrEnum):
     CERTIFICATE_HOLD = "certificateHold"
     PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
     AA_COMPROMISE = "aACompromise"
+
+
+# Their numbers on the wire and on CRLs: 7 is not used, 8 (removeFromCRL) takes a hold back
+REASON_BY_NUMBER: Mapping[int, RevocationReason] = {
+    0: RevocationReason.UNSPECIFIED,
+    1: RevocationReason.KEY_COMPROMISE,
+    2: RevocationReason.CA_COMPROMISE,
+    3: RevocationReason.AFFILIATION_CHANGED,
+    4: RevocationReason.SUPERSEDED,
+    5: RevocationReason.CESSATION_OF_OPERATION,
+    6: RevocationReason.CERTIFICATE_HOLD,
+    9: RevocationReason.PRIVILEGE_WITHDRAWN,
+    10: RevocationReason.AA_COMPROMISE,
+}
 
 
 class CertificateStatus(StrEnum):
