@@ -56,7 +56,7 @@ from gateway.plugins import Plugins
 from gateway.store import leases
 from gateway.store.api_answers import AnswerRetention
 from gateway.store.once import Once, open_once
-from gateway.store.retention import JobRetention
+from gateway.store.retention import ChallengeRetention, JobRetention
 from gateway.store.store import Store
 
 LOG = logging.getLogger(__name__)
@@ -105,6 +105,7 @@ class Worker:
         self._tls = TlsIdentity(config, data)
         self._instance = data.instance()
         self._job_retention = JobRetention(self._store)
+        self._challenge_retention = ChallengeRetention(self._store)
         self._answer_retention = AnswerRetention(self._store)
         self._background = Background()
         self._stop = asyncio.Event()
@@ -250,6 +251,7 @@ class Worker:
         if await leases.acquire(self._store.recorder, HOUSE_LEASE, self._owner, now, now + LEASE):
             await front_ends.keep_house()
             await self._job_retention.prune(now)
+            await self._challenge_retention.prune(now)
             await self._answer_retention.prune(now)
 
     async def _gauges(self) -> None:

@@ -13,7 +13,8 @@ from typing import TypeVar
 from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, bindparam, delete, or_, select
 
 from gateway.clock import to_epoch_s
-from gateway.store.schema import JOB
+from gateway.model.evidence import SCEP_CHALLENGE
+from gateway.store.schema import CREDENTIAL, JOB
 from gateway.store.statement import Statement
 from gateway.store.store import Store
 from gateway.store.unit import Unit
@@ -22,6 +23,7 @@ T = TypeVar("T")
 BATCH_ROWS = 1000
 BATCHES = 20  # of one table, each time
 JOBS_KEPT = timedelta(days=7)
+CHALLENGES_KEPT = timedelta(days=365)
 
 Read = Callable[[Callable[[Connection], int | None]], Awaitable[int | None]]
 Commit = Callable[[Unit], Awaitable[None]]
@@ -79,3 +81,19 @@ class JobRetention:
     async def prune(self, now: datetime) -> None:
         """Remove some of what is older. Raises StoreUnavailable and Overloaded."""
         await self._sweep.run(self._store.reader.read, self._store.recorder.commit, now - JOBS_KEPT)
+
+
+class ChallengeRetention:
+    """One-time and counted challenge passwords are kept for a year after they expired, used up or not: until
+    then a request that they began may wait for approval, and the record names them. The audit log stays."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        c = CREDENTIAL.c
+        counted = and_(c.kind == str(SCEP_CHALLENGE), c.uses_left.is_not(None))
+        # Without an end a row is never over: NULL is less than nothing.
+        self._sweep = Sweep(CREDENTIAL, and_(counted, c.expires_at < bindparam("before_s", type_=BigInteger)))
+
+    async def prune(self, now: datetime) -> None:
+        """Remove some of what is older. Raises StoreUnavailable and Overloaded."""
+        await self._sweep.run(self._store.reader.read, self._store.recorder.commit, now - CHALLENGES_KEPT)
