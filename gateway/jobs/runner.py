@@ -24,6 +24,7 @@ LOG = logging.getLogger(__name__)
 POLL_S = 1.0
 LEASE_S = 90
 DEADLINE_S = LEASE_S - 10  # a job ends before anybody else may take it
+LOSS_COUNTS_S = 2 * LEASE_S
 LEAST_WAIT = timedelta(seconds=1)
 _NONE = timedelta()
 AT_ONCE = 32
@@ -130,10 +131,11 @@ class JobRunner:
 
     def _free(self, unit: Unit, job: Job, now: datetime) -> None:
         wait, attempts = _after_loss(job, now)
-        at = now + max(wait, self._lingering.get(job.kind, _NONE))
-        if job.lease_until is not None and at < job.lease_until:
+        # A lease is over in the second after its end.
+        until = now + max(wait, self._lingering.get(job.kind, _NONE)) - timedelta(seconds=1)
+        if job.lease_until is not None and (until < job.lease_until or attempts < job.attempts):
             LOG.info("job.worker-lost %s %s", job.kind, job.dedup_key)
-            jobs.free(unit, job, at, attempts)
+            jobs.shorten_lease(unit, job, min(until, job.lease_until), attempts)
 
     async def _swept(self) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -210,9 +212,9 @@ def _after_loss(job: Job, now: datetime) -> tuple[timedelta, int]:
 
     The first time it does not wait. Then it may be what kills its workers: it waits half as long as it has
     been due. But mostly it is not, and whatever kills one worker after the other must not use up its attempts
-    within a minute: they count as often as leases could have run out since it was due.
+    within minutes: they count by the time since it was due, one for each LOSS_COUNTS_S.
     """
     if job.attempts == 1:
         return _NONE, 1
     age = now - job.run_at
-    return max(LEAST_WAIT, age / 2), min(job.attempts, 2 + age // timedelta(seconds=LEASE_S))
+    return max(LEAST_WAIT, age / 2), min(job.attempts, 2 + age // timedelta(seconds=LOSS_COUNTS_S))

@@ -134,14 +134,13 @@ def running(connection: Connection, now: datetime) -> tuple[Job, ...]:
     return tuple(_job(row) for row in rows)
 
 
-def free(unit: Unit, job: Job, at: datetime, attempts: int) -> None:
-    """Let a job whose holder is dead be claimed from this time on, as one that had so many attempts.
+def shorten_lease(unit: Unit, job: Job, until: datetime, attempts: int) -> None:
+    """Let the lease of a dead holder end at this time, and the job be one that had so many attempts.
 
-    Nothing happens if its lease ends earlier, or somebody else has it now.
+    Nothing happens if the lease ends earlier, or somebody else has the job now.
     """
-    until_s = to_epoch_s(at) - 1
-    values: dict[str, Column] = {"row_id": job.id, "owner": job.lease_owner, "new_until": until_s}
-    unit.move(_FREE, {**values, "new_attempts": attempts})
+    values: dict[str, Column] = {"row_id": job.id, "owner": job.lease_owner, "new_attempts": attempts}
+    unit.move(_SHORTEN, {**values, "new_until": to_epoch_s(until)})
 
 
 def waiting(connection: Connection, kind: str) -> dict[str, Mapping[str, object]]:
@@ -176,13 +175,13 @@ _HASTEN = Statement(
     ("kind_was", "key_was", "new_run_at"),
     exact=False,
 )
-_FREE = Statement(
+_SHORTEN = Statement(
     update(JOB)
     .where(
         JOB.c.id == bindparam("row_id"),
         JOB.c.lease_owner == bindparam("owner"),
         text("state = 'running'"),
-        JOB.c.lease_until > bindparam("new_until"),
+        JOB.c.lease_until >= bindparam("new_until"),
     )
     .values(lease_until=bindparam("new_until"), attempts=bindparam("new_attempts")),
     ("row_id", "owner", "new_until", "new_attempts"),
