@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 CREDENTIALS = "/api/v1/credentials"
 URN = "urn:pkigate:problem:"
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)

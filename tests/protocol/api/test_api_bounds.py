@@ -174,9 +174,9 @@ def test_client_that_goes_away_in_its_body_is_no_fault(api: ApiLab, client: ApiC
         connection.sendall(head.encode() + b"{")
         connection.close()
     assert client.get().status == 200
-    api.scep.gateway.stop()
+    api.scep.gateway.stop(PATIENCE_S)
     assert "request.fault" not in api.scep.gateway.log
-    api.scep.gateway.start()
+    api.scep.gateway.start(PATIENCE_S)
 
 
 @pytest.mark.parametrize("lab", [True, False])
