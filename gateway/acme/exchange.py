@@ -14,7 +14,6 @@ from gateway.model.evidence import RemoteInfo
 from gateway.model.ids import EndpointName, ProtocolName
 
 ACME = ProtocolName("acme")
-_MAX_USER_AGENT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +33,7 @@ class Exchange:
     @property
     def remote(self) -> RemoteInfo:
         """Where the request came from, for policy and for the record."""
-        request = self.request
-        return RemoteInfo(
-            address=request.client_address,
-            listener=request.listener,
-            tls_version=request.tls.version if request.tls else "",
-            cipher=request.tls.cipher if request.tls else "",
-            via_proxy=request.via_proxy,
-            user_agent=(request.header(b"user-agent") or "")[:_MAX_USER_AGENT_CHARACTERS],
-            message=self.resource,
-            transport_id=request.request_id,
-        )
+        return self.request.remote(self.resource)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One HTTP request to a CMP endpoint, and what its message is called in the record."""
+"""One HTTP request to a CMP endpoint."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from gateway.cmp.nonces import Nonces
 from gateway.cmp.options import CmpOptions
 from gateway.frontend import Services
 from gateway.http.message import HttpRequest
-from gateway.model.evidence import RemoteInfo
 from gateway.model.ids import EndpointName
 from gateway.pki.mac_keys import MacKeys
-
-_MAX_USER_AGENT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +24,3 @@ class Exchange:
     operation: str
     keys: MacKeys
     nonces: Nonces
-
-
-def remote_info(request: HttpRequest, message: str) -> RemoteInfo:
-    """Where the request came from, for policy and for the record. ``message`` is the body's name."""
-    return RemoteInfo(
-        address=request.client_address,
-        listener=request.listener,
-        tls_version=request.tls.version if request.tls else "",
-        cipher=request.tls.cipher if request.tls else "",
-        via_proxy=request.via_proxy,
-        user_agent=(request.header(b"user-agent") or "")[:_MAX_USER_AGENT_CHARACTERS],
-        message=message,
-        transport_id=request.request_id,
-    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.asn1.cmp import BodyType, PkiHeader, PkiMessage
 from gateway.asn1.crmf import MAX_REQUESTS
-from gateway.cmp.exchange import Exchange, remote_info
+from gateway.cmp.exchange import Exchange
 from gateway.cmp.header import HeaderFacts
 from gateway.cmp.options import CMP
 from gateway.cmp.sender import Sender
@@ -33,7 +33,7 @@ class Received:
 
     @property
     def remote(self) -> RemoteInfo:
-        return remote_info(self.exchange.request, self.message.body_type.rfc_name)
+        return self.exchange.request.remote(self.message.body_type.rfc_name)
 
     @property
     def content_sha256(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.cmp.errors import status_strings
-from gateway.cmp.exchange import Exchange, remote_info
+from gateway.cmp.exchange import Exchange
 from gateway.cmp.options import CMP
 from gateway.cmp.sender import MacSender, Sender
 from gateway.errors import GatewayError, RetryLater
@@ -30,7 +30,7 @@ async def recorded(
         endpoint=exchange.endpoint,
         operation=operation,
         reason=known,
-        remote=remote_info(exchange.request, operation),
+        remote=exchange.request.remote(operation),
         identity=f"mac:{sender.secret.credential_id}" if isinstance(sender, MacSender) else "anonymous",
     )
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.cmp.errors import plain, unavailable
-from gateway.cmp.exchange import Exchange, remote_info
+from gateway.cmp.exchange import Exchange
 from gateway.cmp.nonces import Nonces
 from gateway.cmp.operation import PKIXCMP, answer_message
 from gateway.cmp.options import CMP, CmpOptions
@@ -90,7 +90,7 @@ async def _refused(exchange: Exchange, fault: GatewayError) -> HttpResponse:
         endpoint=exchange.endpoint,
         operation=exchange.operation,
         reason=replace(reason, message=fault.detail) if fault.detail else reason,
-        remote=remote_info(request, exchange.operation),
+        remote=request.remote(exchange.operation),
     )
     try:
         refused = await exchange.services.enrolments.record_bad_message(bad)

@@ -11,7 +11,7 @@ from gateway.asn1 import der
 from gateway.asn1.cmp import PkiHeader, PkiMessage
 from gateway.asn1.cmp_status import PkiFailureInfo
 from gateway.cmp.errors import CmpRefusal
-from gateway.cmp.exchange import Exchange, remote_info
+from gateway.cmp.exchange import Exchange
 from gateway.cmp.options import CMP
 from gateway.cmp.protection import (
     MacProtection,
@@ -111,7 +111,7 @@ async def _mac_sender(exchange: Exchange, message: PkiMessage, protection: MacPr
         exchange.endpoint,
         reference,
         lambda candidate: mac_is_right(protection, candidate, exchange.keys),
-        remote_info(exchange.request, message.body_type.rfc_name),
+        exchange.request.remote(message.body_type.rfc_name),
     )
     if exchange.options.strictness == "strict" and _common_name(message.header) != reference:
         # RFC 9483 3.1: the sender's CN repeats the senderKID

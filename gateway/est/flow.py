@@ -18,7 +18,7 @@ from gateway.est.options import ChallengeUse, EstOptions
 from gateway.frontend import Services
 from gateway.http.message import HttpRequest
 from gateway.model.enrolment import Correlation, EnrolmentRequest, Operation, RequestedIdentity
-from gateway.model.evidence import RENEWAL_CERT, PresentedCredential, RemoteInfo
+from gateway.model.evidence import RENEWAL_CERT, PresentedCredential
 from gateway.model.ids import EndpointName, ProtocolName
 from gateway.model.names import DistinguishedName, GeneralName
 from gateway.model.outcome import Outcome
@@ -28,7 +28,6 @@ from gateway.pki.csr import ParsedCsr, parse_csr, verify_possession
 from gateway.pki.names import names_match, san_sets_match
 
 EST = ProtocolName("est")
-_MAX_USER_AGENT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +93,6 @@ def csr_attrs(exchange: Exchange) -> CsrAttrs:
     return csr_attributes(wanted, template=exchange.options.csrattrs_template)
 
 
-def remote_info(request: HttpRequest, operation: str) -> RemoteInfo:
-    """Where the request came from, for policy and for the record."""
-    return RemoteInfo(
-        address=request.client_address,
-        listener=request.listener,
-        tls_version=request.tls.version if request.tls else "",
-        cipher=request.tls.cipher if request.tls else "",
-        via_proxy=request.via_proxy,
-        user_agent=(request.header(b"user-agent") or "")[:_MAX_USER_AGENT_CHARACTERS],
-        message=operation,
-        transport_id=request.request_id,
-    )
-
-
 async def _received_csr(exchange: Exchange) -> ParsedCsr:
     request, options = exchange.request, exchange.options
     media_type = (request.header(b"content-type") or "").partition(";")[0].strip().lower()
@@ -149,7 +134,7 @@ async def _submit(
         ),
         identity=identity,
         key=key,
-        remote=remote_info(request, exchange.operation),
+        remote=request.remote(exchange.operation),
         presented=presented,
         # A CSR that may hold a secret in clear must not come into the record.
         csr_der=csr.csr_der if bound or csr.challenge_password is None else None,

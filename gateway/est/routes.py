@@ -138,7 +138,7 @@ async def _recorded_refusal(exchange: Exchange, fault: GatewayError) -> HttpResp
         endpoint=exchange.endpoint[:_MAX_SHOWN],
         operation=exchange.operation[:_MAX_SHOWN],
         reason=replace(reason, message=fault.detail) if told_apart else reason,
-        remote=flow.remote_info(exchange.request, exchange.operation[:_MAX_SHOWN]),
+        remote=exchange.request.remote(exchange.operation[:_MAX_SHOWN]),
     )
     try:
         refused = await enrolments.record_bad_message(bad)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.errors import PayloadTooLarge
+from gateway.model.evidence import RemoteInfo
+
+_MAX_USER_AGENT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,19 @@ class HttpRequest:
 
     def header_values(self, name: bytes) -> list[str]:
         return [value.decode("latin-1").strip() for key, value in self.headers if key == name]
+
+    def remote(self, message: str) -> RemoteInfo:
+        """Where it came from, for policy and for the record. ``message`` is what its protocol calls it."""
+        return RemoteInfo(
+            address=self.client_address,
+            listener=self.listener,
+            tls_version=self.tls.version if self.tls else "",
+            cipher=self.tls.cipher if self.tls else "",
+            via_proxy=self.via_proxy,
+            user_agent=(self.header(b"user-agent") or "")[:_MAX_USER_AGENT_CHARACTERS],
+            message=message,
+            transport_id=self.request_id,
+        )
 
     async def body(self, max_bytes: int) -> bytes:
         """Read it all. Raises PayloadTooLarge, before reading by Content-Length, else while reading."""

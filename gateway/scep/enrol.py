@@ -23,7 +23,6 @@ from gateway.scep.exchange import (
     Exchange,
     message_name,
     printable_transaction,
-    remote_info,
     transaction_parts,
 )
 from gateway.scep.message import MessageRules, MessageType, ScepRequest, read_csr
@@ -59,7 +58,7 @@ async def enrol(exchange: Exchange, request: ScepRequest, rules: MessageRules) -
         correlation=_correlation(request, csr, signer if renews else None),
         identity=identity_without_challenge(csr),
         key=key,
-        remote=remote_info(exchange.request, name),
+        remote=exchange.request.remote(name),
         presented=presented,
         # A CSR that holds a secret in clear must not come into the record.
         csr_der=csr.csr_der if challenge is None else None,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from gateway.frontend import Services
 from gateway.http.message import HttpRequest
-from gateway.model.evidence import RemoteInfo
 from gateway.model.ids import EndpointName
 from gateway.scep.message import MessageType, SignedMessage
 from gateway.scep.options import ScepOptions
@@ -20,7 +19,6 @@ _NAMES: dict[int, str] = {
     MessageType.GET_CERT: "GetCert",
     MessageType.GET_CRL: "GetCRL",
 }
-_MAX_USER_AGENT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +29,6 @@ class Exchange:
     request: HttpRequest
     endpoint: EndpointName
     options: ScepOptions
-
-
-def remote_info(request: HttpRequest, message: str) -> RemoteInfo:
-    """Where the request came from, for policy and for the record. ``message`` is the type's name."""
-    return RemoteInfo(
-        address=request.client_address,
-        listener=request.listener,
-        tls_version=request.tls.version if request.tls else "",
-        cipher=request.tls.cipher if request.tls else "",
-        via_proxy=request.via_proxy,
-        user_agent=(request.header(b"user-agent") or "")[:_MAX_USER_AGENT_CHARACTERS],
-        message=message,
-        transport_id=request.request_id,
-    )
 
 
 def message_name(message_type: int | None) -> str:

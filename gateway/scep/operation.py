@@ -16,7 +16,7 @@ from gateway.model.reasons import ReasonCode
 from gateway.pki.cms import certs_only
 from gateway.scep import errors
 from gateway.scep.enrol import enrol
-from gateway.scep.exchange import Exchange, message_name, printable_transaction, remote_info
+from gateway.scep.exchange import Exchange, message_name, printable_transaction
 from gateway.scep.message import (
     MessageRules,
     MessageType,
@@ -122,7 +122,7 @@ async def _recorded(exchange: Exchange, message: SignedMessage, fault: GatewayEr
             endpoint=exchange.endpoint,
             operation=name,
             reason=fault.reason,
-            remote=remote_info(exchange.request, name),
+            remote=exchange.request.remote(name),
         )
     )
 

@@ -13,7 +13,7 @@ from gateway.scep import errors
 from gateway.scep.ca_certificates import ca_certificates, certificates_body
 from gateway.scep.capabilities import capabilities, capabilities_body
 from gateway.scep.compat import options_for
-from gateway.scep.exchange import Exchange, remote_info
+from gateway.scep.exchange import Exchange
 from gateway.scep.get_message import decoded_message, decoded_text, query_values
 from gateway.scep.operation import pki_operation
 from gateway.scep.options import SCEP, ScepOptions
@@ -126,7 +126,7 @@ async def _refused(exchange: Exchange, operation: str, fault: GatewayError) -> H
         operation=operation,
         # The client's text tells nothing of which endpoints exist; the record does.
         reason=replace(reason, message=fault.detail) if told_apart else reason,
-        remote=remote_info(request, operation),
+        remote=request.remote(operation),
     )
     try:
         refused = await exchange.services.enrolments.record_bad_message(bad)
