@@ -1,4 +1,4 @@
-"""Renewals that wait for confirmation: there is one at a time of each certificate."""
+"""Renewals that wait for confirmation: while one does, no other of the same certificate begins."""
 
 from __future__ import annotations
 
