@@ -16,19 +16,24 @@ _EXPONENT = 65537
 
 
 class RsaKeys:
-    """At least ``count`` different keys, by number from 0. Holds primes only, so it can be pickled."""
+    """Different keys, by number from 0: ``count`` are at hand, later ones cost a moment now and then.
+
+    Holds primes only, so it can be pickled.
+    """
 
     def __init__(self, count: int) -> None:
         wanted = next(n for n in counted(2) if n * (n - 1) // 2 >= count)
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             found = pool.map(_two_primes, range((wanted + 1) // 2))
-            self._primes = tuple(prime for pair in found for prime in pair)
-        self._pairs = tuple((left, right) for right in range(len(self._primes)) for left in range(right))
+            self._primes = [prime for pair in found for prime in pair]
+        self._pairs = [(left, right) for right in range(len(self._primes)) for left in range(right)]
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def __getitem__(self, number: int) -> rsa.RSAPrivateKey:
+        while number >= len(self._pairs):
+            self._add_primes()
         left, right = self._pairs[number]
         p, q = self._primes[left], self._primes[right]
         exponent = pow(_EXPONENT, -1, (p - 1) * (q - 1))
@@ -43,6 +48,12 @@ class RsaKeys:
         )
         # The check would take longer than to make the key anew, and the primes are OpenSSL's own.
         return numbers.private_key(unsafe_skip_rsa_key_validation=True)
+
+    def _add_primes(self) -> None:
+        for prime in _two_primes(0):
+            right = len(self._primes)
+            self._primes.append(prime)
+            self._pairs.extend((left, right) for left in range(right))
 
 
 def _two_primes(_number: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from bench.scep_stream import Transaction, begin, find_server, open_reply, poll
 from gateway.scep.message import PkiStatus
 from tests.harness.fleet import HURRY_S, Client, EnrolmentEnded, Fleet, StreamClient
 
-MOST_KEYS = 5000  # in one run, far more than are used
+KEYS_AT_HAND = 5000  # a long run makes more
 
 
 class ScepFleet(Fleet):
@@ -21,7 +21,7 @@ class ScepFleet(Fleet):
 
     async def open(self) -> None:
         self.server = await find_server(self.gateway.quickstart["scep"])
-        self._keys, self._numbers = RsaKeys(MOST_KEYS), count()
+        self._keys, self._numbers = RsaKeys(KEYS_AT_HAND), count()
 
     def client(self, number: int) -> Client:
         return _ScepClient(self, number, self.server.port)
