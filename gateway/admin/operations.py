@@ -37,7 +37,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 class PermittedRoute(APIRoute):
-    """Looks at the token first, at the bounds of the body second, and only then lets FastAPI read it."""
+    """Looks at the token first, at the bounds of the body second, at the token once more, and only then lets
+    FastAPI read it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Raises TypeError where the operation does not say what it asks for."""
@@ -48,11 +49,15 @@ class PermittedRoute(APIRoute):
         answer, has_body = super().get_route_handler(), self.body_field is not None
 
         async def handle(request: Request) -> Response:
+            verify: Verify = request.app.state.verify
             try:
                 if permission is not None:
-                    verify: Verify = request.app.state.verify
                     request.state.caller = await authorized(request, permission, verify)
-                return await answer(await with_json(request) if has_body else request)
+                if has_body:
+                    request = await with_json(request)
+                    if permission is not None:  # a body may take its time, and the token end meanwhile
+                        request.state.caller = await authorized(request, permission, verify)
+                return await answer(request)
             except ClientDisconnect:
                 return Response(status_code=STATUS_CLIENT_GONE)  # to nobody
 
