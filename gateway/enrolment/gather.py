@@ -70,6 +70,9 @@ def gather(
     correlation = correlation_hash(request, identity)
     key = request.key
     spki_sha256 = key.public_key.spki_sha256 if isinstance(key, ClientKey) else None
+    # Each look is a transaction of its own. This one comes before that for the earlier request: what is
+    # recorded in between may be this very message's, which must be found then.
+    unconfirmed_until = find_unconfirmed(connection, request, now)
     return Gathered(
         looked,
         identity,
@@ -79,7 +82,7 @@ def gather(
         renewed,
         certificates.by_spki(connection, spki_sha256) if spki_sha256 and with_key_history else (),
         spki_sha256 is not None and certificates.key_compromised(connection, spki_sha256),
-        find_unconfirmed(connection, request, now),
+        unconfirmed_until,
     )
 
 

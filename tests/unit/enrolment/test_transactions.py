@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from gateway.enrolment import gather
 from gateway.enrolment.approval import approve
 from gateway.errors import Conflict
 from gateway.model.certificate import RevocationReason
@@ -287,6 +291,33 @@ async def test_of_renewals_at_once_one_is_issued(transactions: TransactionHouse)
     outcomes = await asyncio.gather(*(transactions.submit(message) for message in messages))
     assert sum(isinstance(outcome, Issued) for outcome in outcomes) == 1
     assert sum(_in_use(outcome) for outcome in outcomes) == 7
+
+
+async def test_renewal_that_is_issued_while_its_repeat_looks_for_it_is_answered_again(
+    transactions: TransactionHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cmp.md C23, F: the one that waits for confirmation is this very message's."""
+    device = Device()
+    message = transactions.renewal(device, await _first(transactions, device), "r1")
+    issued: list[Outcome] = []
+    may_begin = [True]
+
+    def then_another_worker(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looks(*arguments: Any) -> Any:
+            found = look(*arguments)
+            if may_begin:
+                may_begin.clear()
+                with ThreadPoolExecutor(1) as other:
+                    issued.append(other.submit(asyncio.run, transactions.submit(message)).result(60))
+            return found
+
+        return looks
+
+    for name in ("find_earlier", "find_unconfirmed"):
+        monkeypatch.setattr(gather, name, then_another_worker(getattr(gather, name)))
+    again = await transactions.submit(message)
+    assert isinstance(again, Issued), again
+    assert issued == [again]
 
 
 async def test_renewals_of_two_certificates_do_not_meet(transactions: TransactionHouse) -> None:
