@@ -159,7 +159,7 @@ def _problem_of(error: GatewayError) -> Problem:
 
 
 def _of_validation(request: Request, error: Exception) -> JSONResponse:
-    """What pydantic found. What was sent is not repeated: it may be a secret in the wrong place."""
+    """What pydantic found. Values sent are not repeated, but for an unknown ``kind``: they may be secrets."""
     assert isinstance(error, RequestValidationError)
     findings = [_finding(one) for one in error.errors()[:_MAX_ERRORS]]
     detail = "; ".join(f"{one.pointer.lstrip('/') or 'body'}: {one.detail}" for one in findings)

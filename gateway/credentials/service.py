@@ -209,7 +209,7 @@ class CredentialService:
         try:
             await self._store.recorder.commit(unit)
         except Conflict:
-            # Somebody else revoked it at this moment. Rows of credentials are never removed.
+            # Somebody else revoked it at this moment. Rows are kept for a year after their end.
             return await self.get(caller, credential_id)
         return await self.get(caller, credential_id)
 
