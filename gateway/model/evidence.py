@@ -155,6 +155,7 @@ class VerifiedCredential:
     credential may ask for (DNS suffixes, profile names); ``None`` is no bound of its own. ``proven``: names
     that the requester controls, None where the kind of credential proves none. ``prevalidated``: DNS suffixes
     whose names need no challenge.
+    ``groups``, ``labels`` and ``facts`` are for the rules to speak of.
     """
 
     kind: CredentialKind
@@ -169,6 +170,9 @@ class VerifiedCredential:
     prevalidated: tuple[str, ...] = ()
     ra: bool = False  # a registration authority: may vouch for others' proofs of possession and revoke
     detail: tuple[tuple[str, str], ...] = ()
+    groups: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()  # what the administrator wrote beside it: name and value
+    facts: tuple[tuple[str, str], ...] = ()  # what the policy's `extract` read in its certificate
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def test_readme_leads_to_each_protocols_guide(name: str) -> None:
 
 
 def test_links_between_the_guides_lead_to_files_and_headings() -> None:
-    for file in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for file in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/policies").glob("*.md")]:
         for target, heading in re.findall(r"\]\(([^)#\s]+\.md)?(?:#([^)\s]+))?\)", file.read_text()):
             found = file if not target else (file.parent / target)
             assert found.is_file(), f"{file.name}: {target}"

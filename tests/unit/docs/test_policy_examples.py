@@ -1,4 +1,4 @@
-"""The YAML of README and docs/policies.md loads as it stands there."""
+"""The YAML of README and docs/policies/README.md loads as it stands there."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def _blocks(name: str) -> list[str]:
 def test_examples_of_the_policy_guide_load_together() -> None:
     blocks = [
         block.replace("files: [vendor-ca.pem]", "backends: [embedded]")
-        for block in _blocks("docs/policies.md")
+        for block in _blocks("docs/policies/README.md")
     ]
     bundle = load_bundle(
-        (PolicySource("docs/policies.md", "---\n".join([*blocks, OWN])),), load_plugins().registry(lab=False)
+        (PolicySource("policies.md", "---\n".join([*blocks, OWN])),), load_plugins().registry(lab=False)
     )
     assert {policy.name for policy in bundle.policies} == {
         "presses",
