@@ -11,7 +11,7 @@ import typer
 from gateway.cli.exit_codes import ExitCode
 from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption, load_config
 from gateway.cli.output import fail, note, print_fields, print_json
-from gateway.cli.policy import load_policies, policy_warnings
+from gateway.cli.policy.loading import load_policies, policy_warnings
 from gateway.errors import ConfigurationError, SecretUnavailable
 
 if TYPE_CHECKING:

@@ -1,29 +1,19 @@
-"""``pkigate policy``: check policy files and describe their language."""
+"""``pkigate policy validate|schema``: check policy files and describe their language."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gateway.cli.exit_codes import ExitCode
 from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption, load_config
 from gateway.cli.output import fail, note, print_fields, print_json
+from gateway.cli.policy.loading import load_policies, policy_warnings
 from gateway.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from gateway.policy.load import Bundle
 
-app = typer.Typer(
-    name="policy",
-    help="Check policies and describe their language.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-
-
-@app.command()
 def validate(
     path: Annotated[
         Path | None,
@@ -77,29 +67,8 @@ def validate(
     typer.echo("The policies are good.")
 
 
-@app.command()
 def schema() -> None:
     """Print the JSON Schema of policy files, for editors."""
     from gateway.policy.schema import json_schema
 
     print_json(json_schema())
-
-
-def load_policies(path: Path, *, lab: bool) -> Bundle:
-    """Compile a directory or a file with every installed front end and backend known.
-
-    Raises ConfigurationError.
-    """
-    from gateway.plugins import load_plugins
-    from gateway.policy.load import load_bundle
-    from gateway.policy.sources import read_sources
-
-    return load_bundle(read_sources(path), load_plugins().registry(lab=lab))
-
-
-def policy_warnings(bundle: Bundle) -> list[str]:
-    """What is allowed but hardly meant."""
-    from gateway.policy.handed_out import foreign_issuers
-    from gateway.policy.reach import hidden_policies
-
-    return [str(warning) for warning in (*hidden_policies(bundle), *foreign_issuers(bundle))]

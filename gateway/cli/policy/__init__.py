@@ -1,0 +1,16 @@
+"""``pkigate policy``: a module for each group of commands; this file only lists them."""
+
+from __future__ import annotations
+
+import typer
+
+from gateway.cli.policy import check
+
+app = typer.Typer(
+    name="policy",
+    help="Check policies and describe their language.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.command("validate")(check.validate)
+app.command("schema")(check.schema)
