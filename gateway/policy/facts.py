@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.model.names import DistinguishedName, GeneralName
+from gateway.policy.lists import EMPTY_LISTS, ListLookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +26,11 @@ class Facts:
     """``issuer_not_after`` is the end of the issuing CA's certificate, None where it is not known.
 
     ``key_known_to_others``: this key stands in a certificate of another identity; read only if the policy's
-    ``needs_key_history`` says so.
+    ``needs_key_history`` says so. ``lists``: the content of the List documents at this moment.
     """
 
     now: datetime
     issuer_not_after: datetime | None = None
     previous: PreviousCertificate | None = None
     key_known_to_others: bool = False
+    lists: ListLookup = EMPTY_LISTS
