@@ -170,6 +170,8 @@ def _document(row: CredentialRow, now: datetime) -> CredentialDocument:
         uses_left=row.uses_left,
         revoked_at=row.revoked_at,
         source=row.source,
+        groups=list(row.groups),
+        labels=dict(row.labels),
         state=cast("State", state_of(row, now).replace(" ", "-")),
         **bounds,
     )

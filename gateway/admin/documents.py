@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
-from gateway.credentials.bounds import MAX_NAME_CHARACTERS, MAX_USES, UnfitValue
+from gateway.credentials.bounds import MAX_GROUPS, MAX_LABELS, MAX_NAME_CHARACTERS, MAX_USES, UnfitValue
 from gateway.credentials.draft import Wishes
 from gateway.model.evidence import ACME_EAB, CMP_SECRET, SCEP_CHALLENGE, CredentialKind
 
@@ -53,6 +53,13 @@ class _NewCredential(BaseModel):
         description="Good for so many certificates; of ACME, for so many accounts.",
     )
 
+    groups: Annotated[list[str], Field(min_length=1, max_length=MAX_GROUPS)] | None = Field(
+        default=None, description="Groups that policies may ask for."
+    )
+    labels: Annotated[dict[str, str], Field(min_length=1, max_length=MAX_LABELS)] | None = Field(
+        default=None, description="What policies may speak of, value by name; no secrets."
+    )
+
     def _ends(self, now: datetime) -> datetime | None:
         if self.expires_in_s is not None and self.expires_at is not None:
             raise UnfitValue("say expires_in_s or expires_at, not both", path="expires")
@@ -76,6 +83,8 @@ class _NewCredential(BaseModel):
             expires_at=self._ends(now),
             uses=self.uses,
             static=static,
+            groups=self.groups,
+            labels=self.labels,
         )
 
 
@@ -128,6 +137,8 @@ class CredentialDocument(BaseModel):
     names: list[str] | None
     profiles: list[str] | None
     prevalidated: list[str] | None
+    groups: list[str]
+    labels: dict[str, str]
     created_at: datetime
     expires_at: datetime | None
     uses_left: int | None

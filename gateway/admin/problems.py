@@ -29,7 +29,7 @@ _TITLES = {
     "key-reused": "The Idempotency-Key came before with another request",
     "secret-forgotten": "The secret is kept no longer",
     "invalid": "The request has a value that is not possible",
-    "out-of-reach": "The token is not for this endpoint",
+    "out-of-reach": "The token is not for this",
     "unavailable": "The gateway cannot do it now",
     "fault": "The gateway has a fault",
 }
@@ -73,7 +73,7 @@ class Problem(Exception):
         lacks: Mapping[str, Sequence[str]] | None = None,
         credential_id: str | None = None,
     ) -> None:
-        """``lacks``: what the token would have to have, by "permission" or "endpoint"."""
+        """``lacks``: what the token would have to have, by "permission", "endpoint" or "group"."""
         super().__init__(detail)
         self.status = status
         self.kind = kind
@@ -145,7 +145,7 @@ def _problem_of(error: GatewayError) -> Problem:
         case SecretForgotten():
             return _titled(409, "secret-forgotten", text, credential_id=error.credential_id)
         case OutOfReach():
-            lacks = {"endpoint": error.lacking} if error.lacking else None
+            lacks = {error.what: error.lacking} if error.lacking else None
             return _titled(403, "out-of-reach", text, lacks=lacks)
         case NotFound():
             return _titled(404, "not-found", text)

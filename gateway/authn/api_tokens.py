@@ -59,4 +59,4 @@ class ApiTokens:
                 f"this API token {at}; ask an administrator for a new one", detail=f"credential {row.id} {at}"
             )
         known = frozenset(Permission(one) for one in row.permissions or () if one in set(Permission))
-        return ApiCaller(row.id, row.name, known, row.endpoints)
+        return ApiCaller(row.id, row.name, known, row.endpoints, row.groups)

@@ -243,6 +243,8 @@ def _of_row(row: CredentialRow, kind: CredentialKind, identity: str) -> Verified
         names=row.names,
         counted=row.uses_left is not None,
         profiles=row.profiles,
+        groups=row.groups,
+        labels=row.labels,
     )
 
 
@@ -275,6 +277,8 @@ def _verify_account(presented: PresentedAccount, external: CredentialRow | None)
         proven=presented.proven,
         prevalidated=(external.prevalidated or ()) if external is not None else (),
         detail=(("thumbprint", presented.thumbprint),),
+        groups=external.groups if external is not None else (),
+        labels=external.labels if external is not None else (),
     )
 
 

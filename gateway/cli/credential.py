@@ -63,7 +63,7 @@ def list_credentials(
         )
         return
     print_table(
-        ("ID", "KIND", "PROTOCOL", "NAME", "ENDPOINTS", "NAMES", "EXPIRES", "SOURCE", "STATE"),
+        ("ID", "KIND", "PROTOCOL", "NAME", "ENDPOINTS", "NAMES", "GROUPS", "EXPIRES", "SOURCE", "STATE"),
         (
             (
                 row.id,
@@ -72,6 +72,7 @@ def list_credentials(
                 row.name,
                 row.endpoints or "all",
                 row.names or "any",
+                row.groups,
                 row.expires_at or "never",
                 row.source,
                 credential_state(row),
@@ -98,6 +99,7 @@ def show(
     if as_json:
         print_json(document)
         return
+    document["labels"] = [f"{name}={value}" for name, value in row.labels]
     document["endpoints"] = row.endpoints or "all"
     document["names"] = row.names or "any that policy allows"
     document["expires_at"] = row.expires_at or "never"

@@ -22,6 +22,8 @@ def credential_document(row: CredentialRow) -> dict[str, object]:
         "profiles": row.profiles,
         "prevalidated": row.prevalidated,
         "permissions": row.permissions,
+        "groups": row.groups,
+        "labels": dict(row.labels),
         "created_at": row.created_at,
         "expires_at": row.expires_at,
         "uses_left": row.uses_left,

@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from gateway.store.credentials import CredentialRow
 
 # By the path of an UnfitValue; every other has the name of its path.
-_OPTIONS = {"endpoints": "--endpoint", "permissions": "--allow"}
+_OPTIONS = {
+    "endpoints": "--endpoint",
+    "permissions": "--allow",
+    "groups": "--group",
+    "labels": "--label",
+}
 
 
 ProtocolArgument = Annotated[
@@ -98,6 +103,23 @@ AllowOption = Annotated[
         "repeated.",
     ),
 ]
+GroupOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        metavar="G",
+        help="A group that policies may ask for; may be repeated. api-token: it makes credentials of these "
+        "groups only. Default: none; api-token: any.",
+    ),
+]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="NAME=VALUE",
+        help="What policies may speak of, for example site=brno; no secret; may be repeated.",
+    ),
+]
 ExpiresOption = Annotated[
     str | None,
     typer.Option(
@@ -143,6 +165,8 @@ def add(
     profiles: ProfilesOption = None,
     prevalidated: PrevalidatedOption = None,
     allow: AllowOption = None,
+    group: GroupOption = None,
+    label: LabelOption = None,
     expires: ExpiresOption = None,
     uses: UsesOption = None,
     static: StaticOption = False,
@@ -174,6 +198,8 @@ def add(
         expires_at=None if expires is None else future(expires, now, "--expires"),
         uses=uses,
         static=static,
+        groups=group or None,
+        labels=_labels(label),
     )
     try:
         draft = drafted(wishes, now)
@@ -188,6 +214,18 @@ def add(
     for warning in warnings:
         note(f"warning: {warning}")
     _print_new(made.row, made.secret, as_json=as_json)
+
+
+def _labels(entries: list[str] | None) -> dict[str, str] | None:
+    """NAME=VALUE each. Raises BadParameter."""
+    found: dict[str, str] = {}
+    for entry in entries or ():
+        name, equals, value = entry.partition("=")
+        if not equals or name in found:
+            what = "is there twice" if equals else "has no value"
+            raise typer.BadParameter(f"{name!r} {what}; write for example site=brno", param_hint="--label")
+        found[name] = value
+    return found or None
 
 
 def _parts(entries: list[str] | None) -> list[str] | None:
@@ -230,6 +268,8 @@ def _print_new(row: CredentialRow, secret: str | None, *, as_json: bool) -> None
             ("profiles", row.profiles),
             ("allowed", row.permissions),
             ("prevalidated", row.prevalidated),
+            ("groups", row.groups),
+            ("labels", [f"{name}={value}" for name, value in row.labels]),
             ("uses", row.uses_left),
             ("expires", row.expires_at or "never"),
             *_client_flags(row, secret or ""),

@@ -8,17 +8,23 @@ from __future__ import annotations
 import ipaddress
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.errors import GatewayError, MalformedMessage
+from gateway.model.evidence import GROUP_PATTERN
 from gateway.model.permissions import Permission
 from gateway.model.reasons import ReasonCode
 
 MAX_NAME_CHARACTERS = 128
 MAX_ENDPOINTS = 100
+MAX_GROUPS = 64
+MAX_LABELS = 32
+MAX_LABEL_CHARACTERS = 255
 MAX_USES = 2**31 - 1  # what the column holds
 _ENDPOINT = re.compile(r"[a-z0-9-]{1,40}")
 _PROFILE = re.compile(r"[^\s,]{1,64}")  # policies may call a profile anything
+_GROUP = re.compile(GROUP_PATTERN)
+_LABEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")  # a word of expressions: account.label.site
 _KEY_IDENTIFIER = re.compile(rf"[A-Za-z0-9._~][A-Za-z0-9._~-]{{0,{MAX_NAME_CHARACTERS - 1}}}")
 
 
@@ -112,6 +118,39 @@ def checked_permissions(permissions: Sequence[str] | None) -> tuple[str, ...]:
 def checked_suffixes(entries: Sequence[str] | None, field: str) -> tuple[str, ...] | None:
     """DNS suffixes, IP addresses and networks, each in the form that policy compares."""
     return _each_once(None if entries is None else [_suffix(entry, field) for entry in entries], field)
+
+
+def checked_groups(groups: Sequence[str] | None) -> tuple[str, ...]:
+    if groups is not None and len(groups) > MAX_GROUPS:
+        raise UnfitValue(f"{len(groups)} groups are too many; {MAX_GROUPS} at most", path="groups")
+    for group in groups or ():
+        if not _GROUP.fullmatch(group):
+            raise UnfitValue(
+                f"{group[:80]!r} is no group; write 1 to 64 letters, digits or . _ -, for example web-team",
+                path="groups",
+            )
+    return tuple(dict.fromkeys(groups or ()))
+
+
+def checked_labels(labels: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """By name. A value is 1 to 255 printable characters: it goes into names of certificates."""
+    if labels is not None and len(labels) > MAX_LABELS:
+        raise UnfitValue(f"{len(labels)} labels are too many; {MAX_LABELS} at most", path="labels")
+    for name, value in (labels or {}).items():
+        if not _LABEL_NAME.fullmatch(name):
+            raise UnfitValue(
+                f"{name[:80]!r} is no label; its name is a letter and up to 39 letters, digits or _, for "
+                "example site",
+                path="labels",
+            )
+        blank = not value or value != value.strip()
+        if blank or not value.isprintable() or len(value) > MAX_LABEL_CHARACTERS:
+            raise UnfitValue(
+                f"the value of {name} has 1 to {MAX_LABEL_CHARACTERS} printable characters and no blank at "
+                "its ends",
+                path="labels",
+            )
+    return tuple(sorted((labels or {}).items()))
 
 
 def checked_uses(uses: int | None) -> int | None:

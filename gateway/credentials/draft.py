@@ -37,6 +37,8 @@ class Wishes:
     expires_at: datetime | None = None
     uses: int | None = None
     static: bool = False
+    groups: Sequence[str] | None = None
+    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Draft:
     created_at: datetime
     expires_at: datetime | None
     uses: int | None
+    groups: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 def drafted(wishes: Wishes, now: datetime) -> Draft:
@@ -77,6 +81,8 @@ def drafted(wishes: Wishes, now: datetime) -> Draft:
         created_at=now,
         expires_at=expires_at,
         uses=uses,
+        groups=bounds.checked_groups(wishes.groups),
+        labels=bounds.checked_labels(wishes.labels),
     )
 
 

@@ -61,6 +61,8 @@ def new_credential(
         profiles=draft.profiles,
         prevalidated=draft.prevalidated,
         permissions=draft.permissions,
+        groups=draft.groups,
+        labels=draft.labels,
     )
     return NewCredential(row, generated)
 
@@ -182,6 +184,10 @@ def _audit_details(row: CredentialRow) -> dict[str, object]:
         "uses": row.uses_left,
         "expires_at": None if row.expires_at is None else int(row.expires_at.timestamp()),
     }
+    if row.groups:
+        details["groups"] = list(row.groups)
+    if row.labels:
+        details["labels"] = dict(row.labels)
     if row.permissions is not None:
         details["permissions"] = list(row.permissions)
     return details

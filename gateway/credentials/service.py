@@ -34,13 +34,14 @@ _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
 class OutOfReach(GatewayError):
-    """The token is not for these endpoints. ``lacking`` are those that it would need, where the caller said
-    which."""
+    """The token is not for these endpoints or groups. ``lacking`` are those that it would need, where the
+    caller said which; ``what`` says what they are."""
 
     default_code = ReasonCode.AUTH_CREDENTIAL_SCOPE
 
-    def __init__(self, public_text: str, lacking: Sequence[str] = ()) -> None:
+    def __init__(self, public_text: str, lacking: Sequence[str] = (), what: str = "endpoint") -> None:
         super().__init__(public_text)
+        self.what = what
         self.lacking = tuple(lacking)
 
 
@@ -128,6 +129,7 @@ class CredentialService:
         draft = draft_of()
         if not asked.caller.reaches(draft.endpoints):
             raise _out_of_reach(asked.caller, draft.endpoints)
+        _check_groups(asked.caller, draft)
         made = making.new_credential(self._server_key, draft, source=SOURCE)
         body = write(made, making.endpoint_warnings(made.row, self._endpoints()))
         unit = Unit()
@@ -249,6 +251,15 @@ def _sealed_for(credential_id: str) -> str:
 
 def _sha256(value: bytes) -> str:
     return hashlib.sha256(value).hexdigest()
+
+
+def _check_groups(caller: ApiCaller, draft: Draft) -> None:
+    """Raises OutOfReach where the credential would be in a group that the token is not for."""
+    lacking = [group for group in draft.groups if group not in caller.groups] if caller.groups else []
+    if lacking:
+        own = " and ".join(caller.groups)
+        text = f"this token makes credentials of the group {own} only, not of {' and '.join(lacking)}"
+        raise OutOfReach(text, lacking, "group")
 
 
 def _out_of_reach(caller: ApiCaller, endpoints: Sequence[str] | None) -> OutOfReach:

@@ -12,13 +12,15 @@ from gateway.model.permissions import Permission
 class ApiCaller:
     """A token that stood up to verification. Made only in ``gateway.authn``.
 
-    ``endpoints`` None: all. ``name`` is what people call the token.
+    ``endpoints`` None: all. ``groups``: those of the credentials that it makes; empty: any. ``name`` is what
+    people call the token.
     """
 
     token_id: str
     name: str
     permissions: frozenset[Permission]
     endpoints: tuple[str, ...] | None
+    groups: tuple[str, ...] = ()
 
     @property
     def actor(self) -> str:

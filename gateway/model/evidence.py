@@ -23,6 +23,7 @@ ACME_EAB = CredentialKind("acme-eab")  # a stored MAC key that accounts are boun
 SCEP_CHALLENGE = CredentialKind("scep-challenge")  # a stored challengePassword, static or counted
 CMP_SECRET = CredentialKind("cmp-secret")  # a stored reference with its secret (RFC 9810 section 5.1.3.1)
 API_TOKEN = CredentialKind("api-token")
+GROUP_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"  # the name of a group of credentials
 
 
 class SecretBytes:

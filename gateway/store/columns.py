@@ -44,6 +44,15 @@ def texts(column: str) -> tuple[str, ...]:
     return tuple(json.loads(column)["items"])
 
 
+def pairs_column(pairs: Sequence[tuple[str, str]]) -> str:
+    return _ENCODE({"v": JSON_VERSION, "items": dict(pairs)})
+
+
+def pairs(column: str) -> tuple[tuple[str, str], ...]:
+    """What ``pairs_column`` wrote, by name."""
+    return tuple(sorted(json.loads(column)["items"].items()))
+
+
 def time_column(moment: datetime | None) -> int | None:
     return None if moment is None else to_epoch_s(moment)
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, or_, select, update
 
 from gateway.clock import to_epoch_s
-from gateway.store.columns import optional_time, texts, texts_column, time_column
+from gateway.store.columns import optional_time, pairs, pairs_column, texts, texts_column, time_column
 from gateway.store.schema import CREDENTIAL
 from gateway.store.statement import Statement
 from gateway.store.unit import Unit
@@ -24,7 +24,8 @@ class CredentialRow:
     ``verifier`` is ``hmac-sha256:HEX`` or an argon2 string; ``sealed`` holds a secret that must be readable
     again, sealed under the server key. ``uses_left`` None: as often as wanted. ``source``: ``cli``, ``api``,
     ``demo``. ``prevalidated``: name suffixes that need no challenge (ACME). ``permissions``: what an API
-    token may do, None for every other kind.
+    token may do, None for every other kind. ``groups`` and ``labels`` (name and value) are for policies to
+    speak of, and no secrets.
     """
 
     id: str
@@ -43,6 +44,8 @@ class CredentialRow:
     profiles: tuple[str, ...] | None = None
     prevalidated: tuple[str, ...] | None = None
     permissions: tuple[str, ...] | None = None
+    groups: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"CredentialRow(id={self.id!r}, kind={self.kind!r}, name={self.name!r})"
@@ -77,6 +80,8 @@ def insert(unit: Unit, row: CredentialRow) -> None:
             "profiles": None if row.profiles is None else texts_column(row.profiles),
             "prevalidated": None if row.prevalidated is None else texts_column(row.prevalidated),
             "permissions": None if row.permissions is None else texts_column(row.permissions),
+            "groups": texts_column(row.groups) if row.groups else None,
+            "labels": pairs_column(row.labels) if row.labels else None,
         },
     )
 
@@ -234,4 +239,6 @@ def _row(row: Any) -> CredentialRow:
     for name in ("endpoints", "names", "profiles", "prevalidated", "permissions"):
         if values[name] is not None:
             values[name] = texts(values[name])
+    values["groups"] = () if values["groups"] is None else texts(values["groups"])
+    values["labels"] = () if values["labels"] is None else pairs(values["labels"])
     return CredentialRow(**values)

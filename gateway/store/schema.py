@@ -172,6 +172,8 @@ CREDENTIAL = Table(
     _column("profiles", Text, null=True),
     _column("prevalidated", Text, null=True),
     _column("permissions", Text, null=True),
+    _column("groups", Text, null=True),
+    _column("labels", Text, null=True),
 )
 _UNREVOKED = text("revoked_at IS NULL")
 Index("credential_id_key", CREDENTIAL.c.id, unique=True)

@@ -95,6 +95,17 @@ def test_shared_secret_and_external_account_have_the_names_that_were_asked_for(c
     client.created({"kind": "cmp-secret", "ref": "device-1", "endpoints": ["default"]})
 
 
+def test_groups_and_labels_are_as_asked_for_within_those_of_the_token(api: ApiLab) -> None:
+    document = api.new_token("for-netops", "--endpoint", "default", "--group", "netops")
+    client = api.client(document["token"])
+    wanted = {"kind": "scep-challenge", "endpoints": ["default"], "labels": {"site": "brno"}}
+    made = client.created({**wanted, "groups": ["netops"]})
+    assert (made["groups"], made["labels"]) == (["netops"], {"site": "brno"})
+    assert client.created(wanted)["groups"] == []
+    problem = client.create({**wanted, "groups": ["netops", "admins"]}).problem(403, "out-of-reach")
+    assert problem["lacks"] == {"group": ["admins"]}
+
+
 def test_end_is_a_span_or_a_time_with_an_offset(client: ApiClient) -> None:
     made = client.created(_challenge(expires_in_s=7200))
     life = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created_at"])

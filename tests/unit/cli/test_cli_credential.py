@@ -55,6 +55,38 @@ def test_added_credential_keeps_its_bounds(on_data: Run, data: DataDirectory) ->
     assert abs(row.expires_at - datetime.now(UTC) - timedelta(days=90)) < timedelta(minutes=1)
 
 
+def test_added_credential_shows_its_groups_and_labels(on_data: Run, data: DataDirectory) -> None:
+    more = ("--group", "web-team", "--group", "ci", "--label", "site=brno", "--label", "rack=a=7")
+    added = on_data("credential", "add", "est", "--user", "dev-1", *more, "--json")
+    assert added.document["groups"] == ["web-team", "ci"]
+    assert added.document["labels"] == {"site": "brno", "rack": "a=7"}
+    row = stored(data, "dev-1")
+    assert (row.groups, row.labels) == (("web-team", "ci"), (("rack", "a=7"), ("site", "brno")))
+    shown = on_data("credential", "show", "dev-1").out
+    assert "web-team, ci" in shown
+    assert "rack=a=7, site=brno" in shown
+    (listed,) = on_data("credential", "list", "--json").document["credentials"]
+    assert listed["groups"] == ["web-team", "ci"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--group", "web team"), "is no group"),
+        (("--label", "site"), "has no value"),
+        (("--label", "site="), "1 to 255 printable characters"),
+        (("--label", "a-b=x"), "is no label"),
+        (("--label", "site=a", "--label", "site=b"), "is there twice"),
+    ],
+)
+def test_group_or_label_that_none_can_have_is_refused(
+    on_data: Run, more: tuple[str, ...], words: str
+) -> None:
+    ended = on_data("credential", "add", "--user", "dev-1", *more)
+    assert ended.code == 2
+    assert words in " ".join(ended.err.replace("│", " ").split())
+
+
 def test_endpoint_that_the_active_bundle_does_not_have_is_a_warning(
     on_data: Run, data: DataDirectory
 ) -> None:

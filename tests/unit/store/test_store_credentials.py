@@ -54,6 +54,16 @@ async def test_credential_is_found_by_its_kind_and_verifier_alone(store: Store) 
     assert await _found(store, "hmac-sha256:") is None
 
 
+async def test_groups_and_labels_come_back_as_they_were_stored(store: Store) -> None:
+    labels = (("site", "brno"), ("v", "\u010d\u00edslo 7"))
+    await _add(store, _row("one", groups=("web-team", "ci"), labels=labels), _row("two"))
+    found = await store.reader.read(lambda connection: credentials.get(connection, "one"))
+    bare = await store.reader.read(lambda connection: credentials.get(connection, "two"))
+    assert found is not None and bare is not None
+    assert (found.groups, found.labels) == (("web-team", "ci"), labels)
+    assert (bare.groups, bare.labels) == ((), ())
+
+
 async def test_revoked_credential_is_found_only_where_none_with_its_verifier_is_good(store: Store) -> None:
     """The operator is told that a challenge was once good; a new one with the same secret comes first."""
     await _add(store, _row("first"))
