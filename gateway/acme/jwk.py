@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from gateway.acme import base64url
 from gateway.acme.errors import AcmeError, malformed
-from gateway.acme.weak_keys import weakness_of_ed25519, weakness_of_rsa
 from gateway.errors import MalformedMessage
 from gateway.model.keys import KeyType
 from gateway.model.reasons import ReasonCode
 from gateway.pki import keys
+from gateway.pki.weak_keys import WEAKNESS_TEXTS, weakness_of_ed25519, weakness_of_rsa
 
 AccountPublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -170,7 +170,7 @@ def _import_rsa(members: Mapping[str, object]) -> AccountKey:
         raise _bad_key("the RSA exponent is unsafe; use 65537", ReasonCode.KEY_WEAK)
     weakness = weakness_of_rsa(modulus)
     if weakness is not None:
-        raise _bad_key(f"{weakness}; make a new key", ReasonCode.KEY_WEAK)
+        raise _bad_key(f"{WEAKNESS_TEXTS[weakness]}; make a new key", ReasonCode.KEY_WEAK)
     try:
         public_key = RSAPublicNumbers(exponent, modulus).public_key()
     except ValueError as exc:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
-import math
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-
+from tests.support import weak_private_keys
 from tests.support.acme_signing import b64u, jwk_of
 from tests.support.keys import shared_key
 
@@ -110,8 +105,8 @@ def _rsa() -> Iterator[BadKey]:
     yield bad("even-modulus", {"n": _number(modulus + 1)})
     yield bad("small-divisor", {"n": _number(751 * ((1 << 2047) // 751 + 2))})
     yield bad("all-ones", {"n": _number((1 << 2048) - 1)})
-    yield bad("roca", {"n": _number(roca_modulus())})
-    yield bad("close-primes", {"n": _number(close_primes_modulus())})
+    yield bad("roca", {"n": _number(weak_private_keys.modulus(weak_private_keys.roca_key()))})
+    yield bad("close-primes", {"n": _number(weak_private_keys.modulus(weak_private_keys.close_primes_key()))})
     for name in ("d", "p", "q", "dp", "dq", "qi", "oth"):
         yield bad(f"with-{name}", {name: "AQ"})
 
@@ -133,34 +128,6 @@ def _okp() -> Iterator[BadKey]:
         yield bad(f"small-order-{place}-negative", {"x": b64u((y | 1 << 255).to_bytes(32, "little"))})
     for y in (_P25519, _P25519 + 1, 2**255 - 1):
         yield bad(f"over-the-prime-{y - _P25519}", {"x": b64u(y.to_bytes(32, "little"))})
-
-
-@functools.cache
-def roca_modulus() -> int:
-    """A modulus as of CVE-2017-15361: primes k * M + (65537^a mod M), M the product of small primes."""
-    primes = [number for number in range(2, 702) if all(number % d for d in range(2, math.isqrt(number) + 1))]
-    product = math.prod(primes)
-
-    def prime() -> int:
-        while True:
-            k = secrets.randbits(1024 - product.bit_length() - 1) | 1 << 1024 - product.bit_length() - 2
-            found = (k << 1 | 1) * product + pow(65537, secrets.randbits(200), product)
-            if found.bit_length() == 1024 and found >> 1022 == 3 and _probably_prime(found):
-                return found
-
-    return prime() * prime()
-
-
-@functools.cache
-def close_primes_modulus() -> int:
-    """Two primes that follow each other (CVE-2022-26320)."""
-    first = rsa.generate_private_key(65537, 2048).private_numbers().p
-    second = next(number for number in itertools.count(first + 2, 2) if _probably_prime(number))
-    return first * second
-
-
-def _probably_prime(number: int) -> bool:
-    return all(pow(base, number - 1, number) == 1 for base in (2, 3, 5))
 
 
 def _number(number: int) -> str:

@@ -7,11 +7,9 @@ import json
 import time
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.acme.errors import AcmeError
 from gateway.acme.jwk import account_key, import_jwk, spki_thumbprint
-from gateway.acme.weak_keys import weakness_of_ed25519, weakness_of_rsa
 from tests.support import acme_signing, bad_keys, pki
 from tests.support.acme_signing import b64u, jwk_of
 
@@ -91,40 +89,6 @@ def test_private_key_that_was_sent_is_not_repeated_in_the_answer() -> None:
     with pytest.raises(AcmeError) as refused:
         import_jwk(jwk_of(pki.key()) | {"d": secret})
     assert secret not in str(refused.value) + refused.value.detail
-
-
-@pytest.mark.parametrize("size_bits", [2048, 2056, 3072])
-def test_honest_rsa_keys_are_not_taken_for_weak(size_bits: int) -> None:
-    """acme.md C25: the checks refuse nobody who made his key well."""
-    for _ in range(3):
-        numbers = rsa.generate_private_key(65537, size_bits).public_key().public_numbers()
-        assert weakness_of_rsa(numbers.n) is None
-
-
-def test_weakness_is_told_by_its_cause() -> None:
-    """acme.md C25"""
-    assert "ROCA" in (weakness_of_rsa(bad_keys.roca_modulus()) or "")
-    assert "close" in (weakness_of_rsa(bad_keys.close_primes_modulus()) or "")
-    assert "divisor" in (weakness_of_rsa(3 * ((1 << 2046) + 1)) or "")
-
-
-def test_points_of_small_order_are_those_of_the_curve() -> None:
-    """acme.md C25: eight times such a point is the neutral one; every such y is refused, no other is."""
-    p = 2**255 - 19
-    d = -121665 * pow(121666, -1, p) % p
-
-    def y_of_double(y: int) -> int:
-        # x^2 from the curve's equation, then y(2P) = (y^2 + x^2) / (1 - d x^2 y^2)
-        x_squared = (y * y - 1) * pow(d * y * y + 1, -1, p) % p
-        return (y * y + x_squared) * pow(1 - d * x_squared * y * y, -1, p) % p
-
-    small = {0, 1, p - 1, *bad_keys.SMALL_ORDER}
-    for y in small:
-        assert y_of_double(y_of_double(y_of_double(y))) == 1
-        assert weakness_of_ed25519(y.to_bytes(32, "little")) is not None
-    assert len(small) == 5
-    honest = pki.key("Ed25519").public_key().public_bytes_raw()
-    assert weakness_of_ed25519(honest) is None
 
 
 def test_huge_numbers_cost_nothing() -> None:
