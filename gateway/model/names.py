@@ -25,8 +25,8 @@ class GeneralName:
     """One subject alternative name.
 
     ``value`` is the text that policy compares: a lower-case A-label for DNS, RFC 5952 text for IP, the text
-    as it stands for e-mail and URI, an RFC 4514 string for a directory name, ``OID`` for the others.
-    ``der`` is the whole GeneralName TLV as requested, or as it will be signed.
+    as it stands for e-mail and URI, an RFC 4514 string for a directory name, ``OID`` for a registered id,
+    ``OID`` or ``OID=text`` for otherName (``gateway.pki.other_names``). ``der`` is the whole GeneralName TLV as requested, or as it will be signed.
     """
 
     kind: NameKind

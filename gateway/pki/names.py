@@ -30,6 +30,7 @@ from gateway.pki.name_syntax import (
     shown,
 )
 from gateway.pki.oids import oid_der, read_oid
+from gateway.pki.other_names import other_name_text, read_other_name
 
 _PRINTABLE, _UTF8, _IA5 = der.PRINTABLE_STRING, der.UTF8_STRING, der.IA5_STRING
 _CODECS = {
@@ -195,23 +196,13 @@ def _read_general_name(tag: int, name_der: bytes, content: bytes) -> GeneralName
     if tag == _DIRECTORY:
         return GeneralName(NameKind.DIRECTORY, str(decode_name(content)), name_der)
     if tag == _OTHER:
-        return GeneralName(NameKind.OTHER, _other_name_type(content), name_der)
+        return GeneralName(NameKind.OTHER, other_name_text(read_other_name(content)), name_der)
     if tag == _REGISTERED_ID:
         return GeneralName(NameKind.REGISTERED_ID, read_oid(content), name_der)
     if tag in (_X400, _EDI_PARTY):
         kind = NameKind.X400 if tag == _X400 else NameKind.EDI_PARTY
         return GeneralName(kind, "#" + content.hex(), name_der)
     raise malformed_name(f"a general name has the unknown tag {tag:#04x}")
-
-
-def _other_name_type(content: bytes) -> str:
-    tag, start, stop = der.read_tlv(content)
-    if tag != der.OID or stop == len(content):
-        raise malformed_name("an otherName must hold an object identifier and a value")
-    value_tag, value_start, value_end = der.read_tlv(content, stop)
-    if value_tag != 0xA0 or value_end != len(content) or der.read_tlv(content, value_start)[2] != value_end:
-        raise malformed_name("an otherName must hold exactly one value under tag [0]")
-    return read_oid(content[start:stop])
 
 
 def dns_name(text: str) -> GeneralName:
@@ -236,6 +227,32 @@ def uri_name(text: str) -> GeneralName:
     return GeneralName(NameKind.URI, text, der.tlv(_URI, checked_uri(text).encode("ascii")))
 
 
+def directory_name(name: DistinguishedName) -> GeneralName:
+    """A directoryName. Raises MalformedMessage where a value does not fit its string type."""
+    return GeneralName(NameKind.DIRECTORY, str(name), der.tlv(_DIRECTORY, encode_name(name)))
+
+
+def directory_of(name: GeneralName) -> DistinguishedName:
+    """Read a GeneralName of the kind DIRECTORY from its DER. Raises MalformedMessage."""
+    tag, start, stop = der.read_tlv(name.der)
+    if tag != _DIRECTORY or stop != len(name.der):
+        raise malformed_name("this is no directoryName")
+    return decode_name(name.der[start:stop])
+
+
+def registered_id(oid: str) -> GeneralName:
+    """A registeredID from its dotted form. Raises ValueError if the text is none."""
+    return GeneralName(NameKind.REGISTERED_ID, oid, der.tlv(_REGISTERED_ID, der.oid(oid)[2:]))
+
+
+def registered_id_of(name: GeneralName) -> str:
+    """The dotted form of a GeneralName of the kind REGISTERED_ID, from its DER. Raises MalformedMessage."""
+    tag, start, stop = der.read_tlv(name.der)
+    if tag != _REGISTERED_ID or stop != len(name.der):
+        raise malformed_name("this is no registeredID")
+    return read_oid(name.der[start:stop])
+
+
 def encode_general_names(names: Iterable[GeneralName]) -> bytes:
     """GeneralNames as DER, in the given order. Raises MalformedMessage if there are none."""
     joined = b"".join(name.der for name in names)
@@ -254,7 +271,7 @@ def names_match(left: DistinguishedName, right: DistinguishedName) -> bool:
 
 def san_sets_match(left: Sequence[GeneralName], right: Sequence[GeneralName]) -> bool:
     """Whether two lists hold the same alternative names, whatever their order (RFC 5280 section 7)."""
-    return left == right or frozenset(map(_comparable_san, left)) == frozenset(map(_comparable_san, right))
+    return left == right or frozenset(map(comparable_san, left)) == frozenset(map(comparable_san, right))
 
 
 def comparable_name(name: DistinguishedName) -> tuple[object, ...]:
@@ -275,7 +292,8 @@ def _prepared(value: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
-def _comparable_san(name: GeneralName) -> tuple[NameKind, object]:
+def comparable_san(name: GeneralName) -> tuple[NameKind, object]:
+    """What is the same of alternative names that match (RFC 5280 section 7)."""
     match name.kind:
         case NameKind.EMAIL:  # section 7.5: the local part counts exactly, the host does not
             local, _, host = name.value.rpartition("@")

@@ -18,7 +18,7 @@ from gateway.model.names import CN_OID, DistinguishedName
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.certificate import parse_certificate
 from gateway.pki.name_syntax import shown
-from gateway.pki.names import names_match
+from gateway.pki.names import comparable_san, names_match
 from gateway.policy.name_bound import read_bound
 from gateway.policy.renewal_check import RENEWING
 from gateway.policy.rules import (
@@ -166,7 +166,7 @@ def _beyond_certificate(
         text = "this credential has no certificate, so that nothing may be asked for with it"
         return [_reason(policy, ReasonCode.AUTH_CREDENTIAL_SCOPE, text, "presented")]
     own = parse_certificate(credential.certificate_der)
-    own_names = {(name.kind, name.value) for name in own.sans}
+    own_names = {comparable_san(name) for name in own.sans}
     found = [
         _reason(
             policy,
@@ -175,7 +175,7 @@ def _beyond_certificate(
             one.path,
         )
         for one in names
-        if (one.name.kind, one.name.value) not in own_names
+        if comparable_san(one.name) not in own_names
     ]
     if subject and not names_match(subject, own.subject):
         text = f"the subject {subject} is not that of the client certificate, {own.subject}"

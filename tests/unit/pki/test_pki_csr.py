@@ -65,7 +65,7 @@ def test_openssl_csr_with_every_kind_of_san_is_read_in_full() -> None:
         "uri:https://example.test/x",
         "registered-id:1.2.3.4",
         "directory:O=Directory,CN=dir",
-        "other:1.3.6.1.4.1.311.20.2.3",
+        "other:1.3.6.1.4.1.311.20.2.3=user@example.test",
     ]
     assert parsed.identity.extensions == (
         Extension("2.5.29.15", True, bytes.fromhex("03020388")),

@@ -391,5 +391,7 @@ def test_other_alternative_names_do_not_match(
     assert not san_sets_match(right, left)
 
 
-def test_other_name_tells_its_type() -> None:
-    assert str(other("1.3.6.1.4.1.311.20.2.3", "me@a.test")) == "other:1.3.6.1.4.1.311.20.2.3"
+def test_other_name_tells_its_type_and_its_text() -> None:
+    assert str(other("1.3.6.1.4.1.311.20.2.3", "me@A.test")) == "other:1.3.6.1.4.1.311.20.2.3=me@a.test"
+    assert str(other("1.3.6.1.4.1.311.20.2.3", "no principal")) == "other:1.3.6.1.4.1.311.20.2.3"
+    assert str(other("1.2.3", "me@a.test")) == "other:1.2.3"
