@@ -365,6 +365,9 @@ class FrontEnd(Protocol):
     that form. One that has ``message_identity: ClassVar[IdentityKind]`` gets an identity of that kind for
     each of its endpoints (``CaInformation.identities``); its options model may have
     ``identity: OwnIdentity | None``, by which an administrator brings his own.
+
+    One that has a static method ``refusal_words(reasons, *, accepts, names_only)`` says what a refusal is on
+    its wire (``{"http": "403"}``), for the tests that stand in policies: see ``policy.registry.RefusalWords``.
     """
 
     name: ClassVar[ProtocolName]

@@ -41,6 +41,11 @@ class Plugins:
                 for name, plugin in self.frontends.items()
                 if hasattr(plugin, "compat_model")
             },
+            refusal_words={
+                name: plugin.refusal_words
+                for name, plugin in self.frontends.items()
+                if hasattr(plugin, "refusal_words")
+            },
         )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gateway.errors import GatewayError
+from gateway.model.evidence import CredentialKind
 from gateway.model.outcome import Refused
 from gateway.model.reasons import Reason, ReasonCode
 
@@ -170,6 +171,7 @@ PROBLEMS: dict[ReasonCode, tuple[tuple[str, int], ...]] = {
 # The part of a reason's path that points to a name of the request, as in ``identity.sans[2]``.
 _NAME_PATH = re.compile(r"identity\.sans\[([0-9]{1,4})\]")
 _MAX_REASONS = 5
+_MOST_NAMES = 1000  # of an order, more than any policy allows
 
 
 def problem_of(code: ReasonCode, context: Context = Context.ORDER) -> tuple[str, int]:
@@ -203,6 +205,18 @@ def refusal(outcome: Refused, context: Context, identifiers: Sequence[tuple[str,
         recorded=outcome.request_id is None,
         request_id=outcome.request_id,
     )
+
+
+def refusal_words(
+    reasons: Sequence[Reason],
+    *,
+    accepts: Sequence[CredentialKind],  # noqa: ARG001  as RefusalWords says
+    names_only: bool,
+) -> Mapping[str, str]:
+    """What policies' own tests expect of a refusal: the problem type, and the HTTP status with it."""
+    context = Context.ORDER if names_only else Context.FINALIZE
+    fault = refusal(Refused(None, tuple(reasons)), context, (("", ""),) * _MOST_NAMES)
+    return {"acme_error": fault.type, "http": str(fault.status)}
 
 
 def joined(reasons: Sequence[Reason]) -> str:

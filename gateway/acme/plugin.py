@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from gateway.acme import limits
 from gateway.acme.challenges import Challenges
+from gateway.acme.errors import refusal_words
 from gateway.acme.exchange import ACME
 from gateway.acme.finalize import Recheck
 from gateway.acme.options import RESERVED_ENDPOINT_NAMES, AcmeOptions
@@ -27,6 +28,8 @@ class AcmeFrontEnd:
     name: ClassVar[ProtocolName] = ACME
     options_model: ClassVar[type[BaseModel]] = AcmeOptions
     reserved_endpoint_names: ClassVar[frozenset[str]] = RESERVED_ENDPOINT_NAMES
+
+    refusal_words = staticmethod(refusal_words)
 
     def mount(self, services: Services) -> Mounted:
         challenges, retention = Challenges(services), Retention(services.records)

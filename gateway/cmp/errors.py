@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.asn1.cmp_status import PkiFailureInfo
 from gateway.errors import GatewayError
 from gateway.http.message import HttpResponse
+from gateway.model.evidence import CredentialKind
 from gateway.model.ids import reason_id
 from gateway.model.reasons import Reason, ReasonCode
 
@@ -130,6 +131,17 @@ def failure_info(reasons: Sequence[Reason]) -> PkiFailureInfo:
     code = reasons[0].code
     # The protection was right, so it is not that: the secret is used up, or has expired.
     return PkiFailureInfo.NOT_AUTHORIZED if code is ReasonCode.AUTH_FAILED else FAILURE_INFO[code]
+
+
+def refusal_words(
+    reasons: Sequence[Reason],
+    *,
+    accepts: Sequence[CredentialKind],  # noqa: ARG001  as RefusalWords says
+    names_only: bool,  # noqa: ARG001
+) -> Mapping[str, str]:
+    """What policies' own tests expect of a refusal: the PKIFailureInfo as RFC 9810 spells it."""
+    first, *others = (failure_info(reasons).name or "").lower().split("_")
+    return {"cmp_fail": first + "".join(map(str.capitalize, others))}
 
 
 def status_strings(reasons: Sequence[Reason], request_id: str | None) -> tuple[str, ...]:

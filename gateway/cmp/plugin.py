@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
+from gateway.cmp.errors import refusal_words
 from gateway.cmp.options import CMP, RESERVED_ENDPOINT_NAMES, CmpOptions
 from gateway.cmp.paths import PREFIX
 from gateway.cmp.routes import CmpRoutes
@@ -25,6 +26,8 @@ class CmpFrontEnd:
     message_identity: ClassVar[IdentityKind] = IdentityKind(
         "CMP", KeyKind.EC_P256, ("digitalSignature",), (oids.CMC_RA,)
     )
+
+    refusal_words = staticmethod(refusal_words)
 
     def mount(self, services: Services) -> Mounted:
         answer = CmpRoutes(services).answer

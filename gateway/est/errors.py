@@ -5,7 +5,7 @@ RFC 7030 section 4.2.3: an error is a 4xx or 5xx with, at best, a short human-re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.http.message import HttpResponse
 from gateway.model.evidence import BASIC, CredentialKind
@@ -144,6 +144,16 @@ def refusal(
         headers,
         close=status in (408, 413),  # the rest of the body is not read
     )
+
+
+def refusal_words(
+    reasons: Sequence[Reason],
+    *,
+    accepts: Sequence[CredentialKind],
+    names_only: bool,  # noqa: ARG001  as RefusalWords says
+) -> Mapping[str, str]:
+    """What policies' own tests expect of a refusal: the HTTP status."""
+    return {"http": str(refusal(Refused(None, tuple(reasons)), realm="", accepts=accepts).status)}
 
 
 def unavailable(outcome: Unavailable) -> HttpResponse:

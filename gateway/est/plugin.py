@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
+from gateway.est.errors import refusal_words
 from gateway.est.flow import EST
 from gateway.est.options import RESERVED_ENDPOINT_NAMES, EstOptions
 from gateway.est.routes import PREFIX, EstRoutes
@@ -20,6 +21,8 @@ class EstFrontEnd:
     name: ClassVar[ProtocolName] = EST
     options_model: ClassVar[type[BaseModel]] = EstOptions
     reserved_endpoint_names: ClassVar[frozenset[str]] = RESERVED_ENDPOINT_NAMES
+
+    refusal_words = staticmethod(refusal_words)
 
     def mount(self, services: Services) -> Mounted:
         routes = EstRoutes(services)

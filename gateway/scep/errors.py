@@ -5,10 +5,11 @@ Where no CertRep is possible, since the request could not be read, HTTP says wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from gateway.http.message import HttpResponse
+from gateway.model.evidence import CredentialKind
 from gateway.model.ids import reason_id
 from gateway.model.reasons import Reason, ReasonCode
 
@@ -116,6 +117,17 @@ def fail_info(reasons: Sequence[Reason]) -> FailInfo:
     """The failInfo of a refused request: its first reason decides."""
     found = FAIL_INFO[reasons[0].code] if reasons else None
     return FailInfo.BAD_REQUEST if found is None else found
+
+
+def refusal_words(
+    reasons: Sequence[Reason],
+    *,
+    accepts: Sequence[CredentialKind],  # noqa: ARG001  as RefusalWords says
+    names_only: bool,  # noqa: ARG001
+) -> Mapping[str, str]:
+    """What policies' own tests expect of a refusal: failInfo as RFC 8894 spells it."""
+    first, *others = fail_info(reasons).name.lower().split("_")
+    return {"scep_failinfo": first + "".join(map(str.capitalize, others))}
 
 
 def fail_info_text(reasons: Sequence[Reason], request_id: str | None) -> str:

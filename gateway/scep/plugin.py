@@ -11,6 +11,7 @@ from gateway.http.message import PathRoute
 from gateway.model.ids import ProtocolName
 from gateway.pki.keyfile import KeyKind
 from gateway.scep.compat import ScepCompat
+from gateway.scep.errors import refusal_words
 from gateway.scep.options import RESERVED_ENDPOINT_NAMES, SCEP, ScepOptions
 from gateway.scep.paths import prefixes
 from gateway.scep.routes import ScepRoutes
@@ -27,6 +28,8 @@ class ScepFrontEnd:
     message_identity: ClassVar[IdentityKind] = IdentityKind(
         "SCEP RA", KeyKind.RSA_2048, ("digitalSignature", "keyEncipherment")
     )
+
+    refusal_words = staticmethod(refusal_words)
 
     def mount(self, services: Services) -> Mounted:
         answer = ScepRoutes(services).answer
