@@ -367,7 +367,7 @@ class FrontEnd(Protocol):
     ``identity: OwnIdentity | None``, by which an administrator brings his own.
 
     One that has a static method ``refusal_words(reasons, *, accepts, names_only)`` says what a refusal is on
-    its wire (``{"http": "403"}``), for the tests that stand in policies: see ``policy.registry.RefusalWords``.
+    its wire (``{"http": "403"}``), for the tests that stand in policies (``policy.registry.RefusalWords``).
     """
 
     name: ClassVar[ProtocolName]
