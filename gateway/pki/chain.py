@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
@@ -27,6 +27,7 @@ CLIENT_USAGES = frozenset({oids.CLIENT_AUTH, oids.ANY_EXTENDED_KEY_USAGE})
 MAX_CERTIFICATES = 16  # sent by the client, leaf included
 _MAX_PATHS = 4
 MAX_VERDICTS = 4096
+_FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class UntrustedCertificate(GatewayError):
@@ -111,27 +112,29 @@ def verify_client_chain(
     *,
     intermediates: tuple[bytes, ...] = (),
     ignore_expiry_s: int = 0,
+    ignore_not_after: bool = False,
     extended_key_usages: frozenset[str] | None = CLIENT_USAGES,
 ) -> ProvenChain:
     """Prove that the first certificate of ``chain_der`` (leaf first, as sent) stands below an anchor.
 
     ``intermediates`` are further CA certificates that we hold ourselves. ``ignore_expiry_s`` is a grace after
-    the leaf's notAfter; notBefore and the CAs' dates always count. ``extended_key_usages``: an
-    extendedKeyUsage, where present, must hold one of these OIDs (RFC 5280 section 4.2.1.12); None
-    asks nothing.
+    the leaf's notAfter; notBefore and the CAs' dates always count. ``ignore_not_after``: no end counts, of
+    the leaf nor of its CAs, as long as there was a time at which all of them were valid: devices outlive the
+    certificates that their makers gave them (IEEE 802.1AR). ``extended_key_usages``: an extendedKeyUsage,
+    where present, must hold one of these OIDs (RFC 5280 section 4.2.1.12); None asks nothing.
 
     A good verdict is kept in ``anchors`` until the first expiry in the path. Raises UntrustedCertificate.
     """
-    key = _verdict_key(chain_der, intermediates, ignore_expiry_s, extended_key_usages)
+    grace = None if ignore_not_after else timedelta(seconds=ignore_expiry_s)
+    key = _verdict_key(chain_der, intermediates, grace, extended_key_usages)
     known = anchors.verdicts.recall(key, at)
     if known is not None:
         return known
     leaf, given = _read_chain(chain_der, intermediates)
-    grace = timedelta(seconds=ignore_expiry_s)
     _check_leaf(leaf.parsed, anchors, at, grace, extended_key_usages)
-    path = _find_path(leaf, given, anchors, min(at, leaf.parsed.not_after))
+    path = _find_path(leaf, given, anchors, at, forgiving=ignore_not_after)
     for issuer in path[1:]:
-        _check_dates(issuer.parsed, at, leaf.parsed)
+        _check_dates(issuer.parsed, at, leaf.parsed, None if ignore_not_after else timedelta())
         if issuer is not path[-1]:
             _check_usage(issuer.parsed, extended_key_usages, leaf.parsed)
     proven = ProvenChain(
@@ -140,7 +143,8 @@ def verify_client_chain(
         path[-1].parsed.sha256,
         min(step.parsed.not_after for step in path),
     )
-    until = min([leaf.parsed.not_after + grace, *(step.parsed.not_after for step in path[1:])])
+    ends = [_end(leaf.parsed, grace), *(step.parsed.not_after for step in path[1:])]
+    until = _FOREVER if ignore_not_after else min(ends)
     verdict = Verdict(proven, max(step.parsed.not_before for step in path), until)
     anchors.verdicts.remember(key, verdict)
     return proven
@@ -149,11 +153,11 @@ def verify_client_chain(
 def _verdict_key(
     chain_der: tuple[bytes, ...],
     intermediates: tuple[bytes, ...],
-    ignore_expiry_s: int,
+    grace: timedelta | None,
     extended_key_usages: frozenset[str] | None,
 ) -> bytes:
     usages = "any" if extended_key_usages is None else ",".join(sorted(extended_key_usages))
-    digest = hashlib.sha256(f"{len(chain_der)}:{ignore_expiry_s}:{usages};".encode("ascii"))
+    digest = hashlib.sha256(f"{len(chain_der)}:{grace}:{usages};".encode("ascii"))
     for certificate_der in (*chain_der, *intermediates):
         digest.update(len(certificate_der).to_bytes(4, "big"))
         digest.update(certificate_der)
@@ -184,7 +188,7 @@ def _check_leaf(
     leaf: ParsedCertificate,
     anchors: TrustAnchors,
     at: datetime,
-    grace: timedelta,
+    grace: timedelta | None,
     extended_key_usages: frozenset[str] | None,
 ) -> None:
     _check_dates(leaf, at, leaf, grace)
@@ -196,9 +200,20 @@ def _check_leaf(
         )
 
 
+def _end(certificate: ParsedCertificate, grace: timedelta | None) -> datetime:
+    """Until when it is taken. 99991231235959Z (RFC 5280 section 4.1.2.5) leaves no room for a grace."""
+    if grace is None or certificate.not_after > _FOREVER - grace:
+        return _FOREVER
+    return certificate.not_after + grace
+
+
 def _check_dates(
-    certificate: ParsedCertificate, at: datetime, leaf: ParsedCertificate, grace: timedelta = timedelta()
+    certificate: ParsedCertificate,
+    at: datetime,
+    leaf: ParsedCertificate,
+    grace: timedelta | None = timedelta(),
 ) -> None:
+    """``grace`` None: its end does not count."""
     who = _described(certificate)
     if certificate is not leaf:
         who = f"{_described(leaf)} has the issuer {who}, which"
@@ -208,7 +223,7 @@ def _check_dates(
             f" {at:%Y-%m-%d %H:%M:%S}",
             code=ReasonCode.AUTH_CERTIFICATE_NOT_YET_VALID,
         )
-    if at > certificate.not_after + grace:
+    if at > _end(certificate, grace):
         raise UntrustedCertificate(
             f"{who} expired at {certificate.not_after:%Y-%m-%d %H:%M:%S} UTC; it is now"
             f" {at:%Y-%m-%d %H:%M:%S}",
@@ -231,9 +246,10 @@ def _check_usage(
 
 
 def _find_path(
-    leaf: Candidate, given: list[Candidate], anchors: TrustAnchors, at: datetime
+    leaf: Candidate, given: list[Candidate], anchors: TrustAnchors, now: datetime, *, forgiving: bool
 ) -> Sequence[Candidate]:
-    """A valid path, leaf first, anchor last. ``at`` is a time at which the leaf is valid."""
+    """A valid path, leaf first, anchor last. ``forgiving``: it may be one of former times."""
+    at = min(now, leaf.parsed.not_after)
     if leaf.parsed.sha256 in anchors.sha256s:
         return (leaf,)
     quick = _quick_path(leaf, given, anchors, at)
@@ -246,6 +262,8 @@ def _find_path(
         from gateway.pki.pkix import validate_path
 
         try:
+            if forgiving:
+                at = min(now, *(step.parsed.not_after for step in path))
             for issuer in path[1:]:
                 _check_dates(issuer.parsed, at, leaf.parsed)
             validate_path([step.parsed.certificate_der for step in path], at)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -126,3 +127,46 @@ def test_identity_of_anchors_counts_neither_order_nor_repeats(root: Made, issuin
 
 def test_refusal_is_one_of_the_gateways_errors() -> None:
     assert issubclass(UntrustedCertificate, GatewayError)
+
+
+# -- certificates of devices that outlive them ---------------------------------------------------------------
+
+FOREVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)  # RFC 5280 section 4.1.2.5
+
+
+@pytest.mark.parametrize("options", [{}, {"ignore_expiry_s": 10**9}, {"ignore_not_after": True}])
+def test_certificate_without_end_is_good_with_every_grace(issuing: Made, options: dict[str, Any]) -> None:
+    anchors = TrustAnchors([issuing.der])
+    device = leaf(issuing, ends=FOREVER)
+    for at in (NOW, NOW + DAY):
+        assert verify_client_chain((device.der,), anchors, at, **options).leaf.not_after == FOREVER
+
+
+@pytest.mark.parametrize("kind", ["P-256", "Ed25519"])
+def test_ignored_ends_let_a_path_of_former_times_in(kind: str) -> None:
+    root = make("Old Root", kind=kind, ends=NOW - 3 * DAY)
+    between = make("Old CA", root, kind=kind, ends=NOW - 2 * DAY)
+    device = leaf(between, ends=NOW - DAY)
+    assert refusal([device, between], [root]).code is ReasonCode.AUTH_CERTIFICATE_EXPIRED
+    assert verify([device, between], [root], ignore_not_after=True).leaf
+    assert verify([leaf(between, ends=FOREVER), between], [root], ignore_not_after=True).leaf
+
+
+def test_ignored_ends_ask_for_a_time_when_the_whole_path_was_valid() -> None:
+    root = make("Root", ends=NOW - 10 * DAY)
+    late = leaf(root, starts=NOW - 9 * DAY)
+    fault = refusal([late], [root], ignore_not_after=True)
+    assert fault.code in {ReasonCode.AUTH_CERTIFICATE_NOT_YET_VALID, ReasonCode.AUTH_CERTIFICATE_UNTRUSTED}
+
+
+def test_ignored_ends_never_skip_not_before(issuing: Made) -> None:
+    fault = refusal([leaf(issuing, starts=NOW + DAY)], [issuing], ignore_not_after=True)
+    assert fault.code is ReasonCode.AUTH_CERTIFICATE_NOT_YET_VALID
+
+
+def test_verdict_with_ignored_ends_is_not_one_without() -> None:
+    root = make("Root")
+    anchors, device = TrustAnchors([root.der]), leaf(root, ends=NOW - DAY)
+    assert verify_client_chain((device.der,), anchors, NOW, ignore_not_after=True).leaf
+    with pytest.raises(UntrustedCertificate):
+        verify_client_chain((device.der,), anchors, NOW)
