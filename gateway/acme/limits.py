@@ -23,7 +23,7 @@ from gateway.frontend import Services, Unit
 from gateway.model.ids import EndpointName
 from gateway.model.names import NameKind
 from gateway.model.reasons import ReasonCode
-from gateway.pki.name_syntax import shown
+from gateway.pki.name_syntax import registered_domain, shown
 from gateway.token_buckets import source_of
 
 _PENDING_RETRY_S = 600
@@ -152,11 +152,6 @@ async def prune(services: Services) -> None:
     unit = Unit()
     allowances.forget(unit, to_epoch_s(services.clock.now() - _FORGET_AFTER) * 1000)
     await services.records.commit(unit)
-
-
-def registered_domain(name: str) -> str:
-    """The last two labels of a name: no list of public suffixes knows private networks."""
-    return ".".join(name.rsplit(".", 2)[-2:])
 
 
 def _add(

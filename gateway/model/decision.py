@@ -12,7 +12,7 @@ from gateway.model.reasons import Reason
 class TraceStep:
     """One line of the trace: which step, which rule, what came of it and why."""
 
-    step: str  # select, authenticate, keys, names, extensions, validity, renewal, proof, approval, route
+    step: str  # select, authenticate, keys, names, extensions, validity, renewal, proof, lists, approval, ...
     rule: str
     verdict: str  # "ok", "refused", "chosen", "skipped", "set"
     message: str
@@ -37,8 +37,19 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class ListUse:
+    """An entry of a list whose entries serve one request each; ``key`` in the normal form of the list."""
+
+    list_name: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Allow:
-    """The request is granted as ``plan`` says and in no other form. ``plan`` is None for a preview."""
+    """The request is granted as ``plan`` says and in no other form. ``plan`` is None for a preview.
+
+    ``consumes``: what the unit that records the grant must use up.
+    """
 
     policy: str
     bundle_sha256: str
@@ -46,6 +57,7 @@ class Allow:
     route: Route
     approval: ApprovalRule | None
     trace: tuple[TraceStep, ...]
+    consumes: tuple[ListUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

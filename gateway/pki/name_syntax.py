@@ -54,6 +54,11 @@ def normal_dns(text: str) -> str:
     raise malformed_name(f"the DNS name {shown(text)} {_dns_fault(text)}")
 
 
+def registered_domain(name: str) -> str:
+    """The last two labels of a DNS name: no list of public suffixes knows private networks."""
+    return ".".join(name.removeprefix("*.").rsplit(".", 2)[-2:])
+
+
 def _dns_fault(text: str) -> str:
     labels = text.split(".")
     if not text:

@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.errors import ConfigurationError
 
 MAX_SOURCE_BYTES = 1 << 20
+MAX_LIST_BYTES = 64 << 20
 SUFFIXES = frozenset({".yaml", ".yml"})
 
 
@@ -26,6 +27,9 @@ class PolicySource:
 
 FileReader = Callable[[PolicySource, str], bytes]
 """Reads a file that a source names. Raises ConfigurationError with a text but without a place."""
+
+ListReader = Callable[[PolicySource, str], bytes | None]
+"""Reads the file of a list, None where its content is to stay unknown for now. Raises as ``FileReader``."""
 
 
 def read_directory(path: Path) -> tuple[PolicySource, ...]:
@@ -51,25 +55,31 @@ def read_sources(path: Path) -> tuple[PolicySource, ...]:
     return read_directory(path)
 
 
-def read_beside(source: PolicySource, path: str) -> bytes:
+def read_beside(source: PolicySource, path: str, most_bytes: int = MAX_SOURCE_BYTES) -> bytes:
     """Read a file that a policy text names by its path relative to that text.
 
-    Raises ConfigurationError, without a place, if there is no such file, it is over 1 MiB or leads elsewhere.
+    Raises ConfigurationError, without a place, if there is no such file, it is over ``most_bytes`` or leads
+    elsewhere.
     """
     if source.directory is None:
-        raise ConfigurationError(f"the file {path!r} cannot be read from here; write its certificates out")
+        raise ConfigurationError(f"the file {path!r} cannot be read from here; write its content out")
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise ConfigurationError(f"{path!r} leads out of the policy directory; put the file into it")
     try:
         with (source.directory / path).open("rb") as stream:
-            content = stream.read(MAX_SOURCE_BYTES + 1)
+            content = stream.read(most_bytes + 1)
     except OSError as error:
         raise ConfigurationError(
             f"the file {path!r} cannot be read: {error.strerror}; put it beside {source.name}"
         ) from error
-    if len(content) > MAX_SOURCE_BYTES:
-        raise ConfigurationError(f"the file {path!r} is over 1 MiB; split it")
+    if len(content) > most_bytes:
+        raise ConfigurationError(f"the file {path!r} is over {most_bytes >> 20} MiB; split it")
     return content
+
+
+def read_list_beside(source: PolicySource, path: str) -> bytes | None:
+    """As ``read_beside``, for the file of a list, which may be larger."""
+    return read_beside(source, path, MAX_LIST_BYTES)
 
 
 def _text(file: Path) -> str:

@@ -67,7 +67,7 @@ HOUSE_MISTAKES = {
     "store-file": (
         "backends: [embedded]",
         "files: [roots.pem]",
-        "p.yaml:15:9: files.0: the file 'roots.pem' cannot be read from here; write its certificates out",
+        "p.yaml:15:9: files.0: the file 'roots.pem' cannot be read from here; write its content out",
     ),
 }
 
