@@ -44,7 +44,7 @@ def run(config: Config) -> int:
         quickstart.remove(data.quickstart_file)
         quickstart.demo_wanted(config.demo_credentials, config.addresses)  # refused before anything is made
         plugins = load_plugins()
-        policies = PolicyFiles(config, data, plugins).drafts()
+        policies = PolicyFiles(config, data, plugins).drafts_or_active()
         addresses = settle_addresses(config, data)
         identity = TlsIdentity(config, data)
         specs = listener_specs(config, addresses, identity.load)

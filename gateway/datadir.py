@@ -5,6 +5,7 @@
       keys/           0700; passphrase: opens the private keys, 0600
       policies/       copied from the packaged defaults at the first start; people edit them
       policies.active.json  the policies that decide, 0600: what was good at the start or the last SIGHUP
+      policies.files.sha256  of the files that were activated last from here, so that a start sees a change
       instance        names this data directory among all that share one database; never copied
       ports.json      what port 0 picked, kept for later starts
       metrics/        files of the multiprocess metrics, emptied at start
@@ -72,6 +73,10 @@ class DataDirectory:
     @property
     def active_policies_file(self) -> Path:
         return self.path / "policies.active.json"
+
+    @property
+    def activated_files_file(self) -> Path:
+        return self.path / "policies.files.sha256"
 
     @property
     def instance_file(self) -> Path:

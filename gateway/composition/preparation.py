@@ -16,13 +16,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ca_backend.api import CanSignCrl
-from gateway.clock import Clock, SystemClock
+from gateway.clock import SystemClock
 from gateway.composition.addresses import Addresses
 from gateway.composition.demo import DemoCredentials
 from gateway.composition.message_identities import MessageIdentities
 from gateway.composition.parts import BackendOpener, root_pem_path, signing_backend
-from gateway.composition.policies import Policies, PolicyFiles, activation
+from gateway.composition.policies import Policies, PolicyFiles
 from gateway.composition.readiness import warn_at_start
+from gateway.composition.stored_policies import chosen_at_start, record_start
 from gateway.composition.tls_identity import TlsIdentity
 from gateway.config import Config
 from gateway.datadir import DataDirectory
@@ -34,7 +35,6 @@ from gateway.pki.certificate import parse_certificate
 from gateway.plugins import Plugins
 from gateway.policy.rules import Bundle
 from gateway.quickstart import openssl_name
-from gateway.store import bundles
 from gateway.store.migrate import migrate
 from gateway.store.store import Store
 
@@ -108,16 +108,19 @@ def _tell(write_fd: int, prepare: Callable[[], Prepared]) -> NoReturn:
 def _prepare(
     config: Config, data: DataDirectory, addresses: Addresses, plugins: Plugins, policies: Policies
 ) -> Prepared:
-    clock, bundle = SystemClock(), policies.bundle
+    clock = SystemClock()
     wanted = config.demo_credentials != "off"
-    protocols = sorted(protocol for protocol, name in bundle.endpoints if name == "default")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps say nothing to who starts a gateway
     migrate(config.database_url)
     opener = BackendOpener(config, data, addresses, plugins)
-    opener.initialise(bundle)
-    backends = opener.open(bundle)
+    files = PolicyFiles(config, data, plugins)
     with Store(config.database_url, clock=clock) as store:
-        _record_activation(store, bundle, clock)
+        chosen = chosen_at_start(files, store, policies)
+        bundle = chosen.bundle
+        opener.initialise(bundle)
+        backends = opener.open(bundle)
+        record_start(files, store, policies, chosen, clock.now())
+        protocols = sorted(protocol for protocol, name in bundle.endpoints if name == "default")
         demo = DemoCredentials(store, data.server_key(), clock)
         demo.settle_est(wanted=wanted and "est" in protocols)
         demo.settle_acme(wanted=wanted and "acme" in protocols)
@@ -127,7 +130,7 @@ def _prepare(
             plugins.identity_kinds(), ActiveBundle(bundle), backends, store, clock, data
         )
         recipient = asyncio.run(_certificates(TlsIdentity(config, data), identities, bundle, backends, store))
-    PolicyFiles(config, data, plugins).activate(policies)
+    files.activate(chosen)
     issuing, crl = _publish(data, backends, addresses)
     return Prepared(issuing, crl, protocols, wanted, recipient)
 
@@ -180,8 +183,3 @@ def _publish(
             }
             return described, addresses.urls(issuing.name).crl
     return {}, None
-
-
-def _record_activation(store: Store, bundle: Bundle, clock: Clock) -> None:
-    active = store.reader.read_blocking(bundles.active)
-    store.recorder.commit_blocking(activation(active, bundle, clock.now()))

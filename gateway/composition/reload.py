@@ -1,4 +1,5 @@
-"""Takes other policies while a worker runs: the files at SIGHUP, or what another worker took from them."""
+"""Takes other policies while a worker runs: the files at SIGHUP, what another worker took from them, or the
+bundle that the database names since somebody activated it."""
 
 from __future__ import annotations
 
@@ -11,17 +12,26 @@ from contextlib import suppress
 from ca_backend.api import CaBackend
 from gateway.clock import Clock
 from gateway.composition.parts import BackendOpener
-from gateway.composition.policies import Policies, PolicyFiles, activation
+from gateway.composition.policies import Policies, PolicyFiles
+from gateway.composition.stored_policies import (
+    activation,
+    failure_setting,
+    reload_failed,
+    reload_mended,
+    stored_policies,
+)
 from gateway.enrolment.backends import BackendSet
 from gateway.enrolment.bundle import ActiveBundle
-from gateway.errors import GatewayError
+from gateway.errors import Conflict, GatewayError
 from gateway.policy.rules import Bundle, CompiledBackend
-from gateway.store import bundles
+from gateway.store import bundles, settings
+from gateway.store.bundles import Activation
 from gateway.store.store import Store
 
 LOG = logging.getLogger(__name__)
 FOLLOW_S = 1.0
 CLOSE_AFTER_S = 120.0  # longer than any call to a CA takes
+RETRY_S = 30.0  # a stored bundle that could not be taken here may lack only a file or a secret
 
 
 Take = Callable[[], None]
@@ -34,9 +44,16 @@ class PolicyReload:
     """Holds the policies of this worker; ``bundle`` and ``backends`` change together between two requests."""
 
     def __init__(
-        self, files: PolicyFiles, opener: BackendOpener, store: Store, clock: Clock, at_start: Policies
+        self,
+        files: PolicyFiles,
+        opener: BackendOpener,
+        store: Store,
+        clock: Clock,
+        at_start: Policies,
+        instance: str = "",
     ):
-        """``check`` may be set to what must agree with other policies before they are taken."""
+        """``check`` may be set to what must agree with other policies before they are taken, ``failed`` to
+        what counts failures. ``instance`` names this gateway among those on the same database."""
         self._files = files
         self._opener = opener
         self._store = store
@@ -47,8 +64,14 @@ class PolicyReload:
         self.backends: BackendSet = opener.open(self._policies.bundle)
         self._opened: dict[str, CompiledBackend] = dict(self._policies.bundle.backends)
         self.check: Check = _agree
+        self.failed: Callable[[], None] = _count_nothing
+        self._instance = instance
         self._asked = asyncio.Event()
-        self._unrecorded: Bundle | None = None
+        self._unrecorded: Policies | None = None
+        self._seen: str | None = None  # what the database named when it was looked at last
+        self._retry_at = math.inf
+        self._untold: str | None = None  # a failure that the audit log may not know yet
+        self._mended = False
         self._replaced: list[tuple[float, CaBackend]] = []  # when to close it
 
     def ask(self) -> None:
@@ -56,17 +79,23 @@ class PolicyReload:
         self._asked.set()
 
     async def run(self) -> None:
-        """Take what is asked for or was activated by another worker, for ever."""
+        """Take what is asked for or was activated elsewhere, for ever."""
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), FOLLOW_S)
             if self._asked.is_set():
                 self._asked.clear()
-                await self._take_files()
+                if self._files.automatic:
+                    await self._take_files()
+                else:
+                    self._retry_at = 0.0
             elif self._files.mark() != self._mark:
                 await self._follow()
             if self._unrecorded is not None:
                 await self._record(self._unrecorded)
+            else:
+                await self._follow_stored()
+            await self._tell()
             await self._close_replaced(asyncio.get_running_loop().time())
 
     async def aclose(self) -> None:
@@ -82,7 +111,8 @@ class PolicyReload:
             take = await self.check(policies.bundle, self.backends.with_opened(opened))
             # Only what could be opened is activated: a worker that is started next must be able to open it.
             if await asyncio.to_thread(self._files.activate, policies):
-                self._unrecorded = policies.bundle
+                self._unrecorded = policies
+            await asyncio.to_thread(self._files.note_files, policies)
         except Exception as error:  # noqa: BLE001 - whatever is wrong, the old policies go on deciding
             await self._failed(error, opened)
         else:
@@ -103,9 +133,42 @@ class PolicyReload:
         else:
             self._swap(policies, opened, take)
 
+    async def _follow_stored(self) -> None:
+        """Take the bundle that the database names, if that is another one than when it was looked at last."""
+        opened: dict[str, CaBackend] = {}
+        try:
+            stored = await self._store.reader.read(bundles.active)
+        except GatewayError:
+            return  # /readyz tells of a lost database
+        now = asyncio.get_running_loop().time()
+        if stored is None or (stored == self._seen and now < self._retry_at):
+            return
+        again, first = stored == self._seen, self._seen is None
+        self._seen, self._retry_at = stored, math.inf
+        if stored == self.bundle.current.sha256:
+            if not first and not again:  # back from one that could not be taken
+                self.bundle.problem = ""
+            return
+        try:
+            row = await self._store.reader.read(lambda connection: bundles.get(connection, stored))
+            policies = await asyncio.to_thread(
+                self._initialised, lambda: stored_policies(self._files, row, stored)
+            )
+            await self._open_changed(policies.bundle, opened)
+            take = await self.check(policies.bundle, self.backends.with_opened(opened))
+            await asyncio.to_thread(self._files.activate, policies)
+        except Exception as error:  # noqa: BLE001 - as above; tried again, since a file may be what is missing
+            self._retry_at = now + RETRY_S
+            await self._failed(error, opened, again=again)
+        else:
+            self._swap(policies, opened, take)
+
     def _read_and_initialise(self) -> Policies:
+        return self._initialised(self._files.drafts)
+
+    def _initialised(self, read: Callable[[], Policies]) -> Policies:
         with self._files.alone():
-            policies = self._files.drafts()
+            policies = read()
             self._opener.initialise(policies.bundle)
             return policies
 
@@ -126,6 +189,7 @@ class PolicyReload:
         self._policies = policies
         self.bundle.activate(policies.bundle)
         take()
+        self._untold, self._mended = None, True
         LOG.info("policy.reloaded %s", policies.bundle.sha256)
 
     async def _close_replaced(self, now: float) -> None:
@@ -134,24 +198,54 @@ class PolicyReload:
         for backend in due:
             await backend.aclose()
 
-    async def _failed(self, error: Exception, opened: Mapping[str, CaBackend]) -> None:
+    async def _failed(
+        self, error: Exception, opened: Mapping[str, CaBackend], *, again: bool = False
+    ) -> None:
         expected = isinstance(error, GatewayError)
-        self.bundle.problem = str(error) if expected else f"{type(error).__name__}: {error}"
-        LOG.error("policy.reload-failed %s", self.bundle.problem, exc_info=None if expected else error)
+        problem = str(error) if expected else f"{type(error).__name__}: {error}"
+        self.failed()
+        if not again or problem != self.bundle.problem:  # tried by itself once more: no news
+            LOG.error("policy.reload-failed %s", problem, exc_info=None if expected else error)
+        self.bundle.problem = self._untold = problem
         for backend in opened.values():
             await backend.aclose()
 
-    async def _record(self, bundle: Bundle) -> None:
+    async def _record(self, policies: Policies) -> None:
+        sha256 = policies.bundle.sha256
         try:
             active = await self._store.reader.read(bundles.active)
-            unit = activation(active, bundle, self._clock.now())
+            unit = activation(active, policies, Activation(sha256, self._clock.now()))
             if unit.operations:
                 await self._store.recorder.commit(unit)
         except GatewayError as error:
-            LOG.warning("policy.unrecorded %s: %s; tried again", bundle.sha256, error.detail or error)
+            LOG.warning("policy.unrecorded %s: %s; tried again", sha256, error.detail or error)
         else:
-            self._unrecorded = None
+            self._unrecorded, self._seen = None, sha256
+
+    async def _tell(self) -> None:
+        """Write a failure down, and later that it is over; of the workers that share it one does."""
+        problem, now = self._untold, self._clock.now()
+        if problem is None and not self._mended:
+            return
+        try:
+            name = failure_setting(self._instance)
+            before = await self._store.reader.read(lambda connection: settings.get(connection, name))
+            if problem is None:
+                unit = reload_mended(before, self._instance, now)
+            else:
+                unit = reload_failed(before, self._instance, problem, now)
+            if unit is not None:
+                await self._store.recorder.commit(unit)
+        except Conflict:
+            pass  # another worker has told it
+        except GatewayError:
+            return  # tried again
+        self._untold, self._mended = None, False
 
 
 async def _agree(_bundle: Bundle, _backends: BackendSet) -> Take:
     return lambda: None
+
+
+def _count_nothing() -> None:
+    pass

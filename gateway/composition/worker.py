@@ -95,7 +95,9 @@ class Worker:
         self._store = Store(config.database_url, max_queue=config.limits.queue, clock=self._clock)
         opener = BackendOpener(config, data, addresses, plugins)
         files = PolicyFiles(config, data, plugins)
-        self._policies = PolicyReload(files, opener, self._store, self._clock, policies)
+        self._instance = data.instance()
+        self._policies = PolicyReload(files, opener, self._store, self._clock, policies, self._instance)
+        self._policies.failed = self._metrics.policy_reload_failed
         self._bundle, self._backends = self._policies.bundle, self._policies.backends
         self._identities = MessageIdentities(
             plugins.identity_kinds(), self._bundle, self._backends, self._store, self._clock, data
@@ -103,7 +105,6 @@ class Worker:
         self._policies.check = self._identities.check
         self._crls = CrlPublisher(self._store, self._backends, self._clock, time.monotonic)
         self._tls = TlsIdentity(config, data)
-        self._instance = data.instance()
         self._job_retention = JobRetention(self._store)
         self._challenge_retention = ChallengeRetention(self._store)
         self._answer_retention = AnswerRetention(self._store)

@@ -192,6 +192,12 @@ class Config(Section):
         description="Directory of the policy bundle. Default: `policies` in the data directory, filled with "
         "the packaged ones at the first start.",
     )
+    policy_activation: Literal["automatic", "explicit"] = Field(
+        default="automatic",
+        description="When changed policy files begin to count. `automatic`: at the next start or SIGHUP; "
+        "`explicit`: they are a draft until `pkigate policy activate`. Either way every gateway on the same "
+        "database follows within seconds.",
+    )
     passphrase: SecretReference | None = Field(
         default=None,
         description="Opens the gateway's private keys: `file:PATH`, `env:NAME` or `cred:NAME` (a systemd "

@@ -80,6 +80,11 @@ class Metrics:
             ("protocol", "outcome", "code"),
             registry=self.registry,
         )
+        self._policy_reload_failed = Counter(
+            "pkigate_policy_reload_failed",
+            "Times that a worker could not take other policies and went on with those that it had",
+            registry=self.registry,
+        )
         self._recorder_depth = Gauge(
             "pkigate_recorder_queue",
             "Units that wait for the recorder",
@@ -114,6 +119,10 @@ class Metrics:
         if child is None:
             child = self._outcome_children[key] = self._outcomes.labels(*key)
         child.inc()
+
+    def policy_reload_failed(self) -> None:
+        """Count that other policies could not be taken."""
+        self._policy_reload_failed.inc()
 
     def recorder(self, depth: int, counts: RecorderCounts) -> None:
         """Note how many units wait, and what was done since the last call; called once a second."""

@@ -8,7 +8,7 @@ from gateway.errors import ConfigurationError
 from gateway.store.engine import open_engine, open_migration_engine
 from gateway.store.faults import driver_errors, error_for, fault_of
 
-CURRENT_REVISION = "0005"
+CURRENT_REVISION = "0007"
 _LOCK_KEY = 0x706B6967617465  # "pkigate": the advisory lock of migrations on PostgreSQL
 
 

@@ -294,8 +294,21 @@ BUNDLE = Table(
     _column("documents", Text),
     _column("source", Text),
     _column("created_at", BigInteger),
+    _column("texts", Text, null=True),
 )
 Index("bundle_sha256_key", BUNDLE.c.sha256, unique=True)
+
+BUNDLE_ACTIVATION = Table(
+    "bundle_activation",
+    METADATA,
+    _pk(),
+    _column("sha256", String(64)),
+    _column("activated_at", BigInteger),
+    _column("actor", Text),
+    _column("how", String(20)),
+    _column("note", Text),
+    _column("revision", Text),
+)
 
 CRL_STATE = Table(
     "crl_state",
@@ -323,4 +336,56 @@ SETTING = Table(
     Column("name", String(120), primary_key=True),
     _column("value", Text),
     _column("updated_at", BigInteger),
+)
+
+# Uses of limits in a sliding window: one row for each part of a window in which something was granted.
+# ``scope`` is the SHA-256 of what is counted.
+LIMIT_WINDOW = Table(
+    "limit_window",
+    METADATA,
+    _pk(),
+    _column("scope", String(64)),
+    _column("bucket", BigInteger),
+    _column("used", Integer),
+    _column("until", BigInteger),
+)
+Index("limit_window_key", LIMIT_WINDOW.c.scope, LIMIT_WINDOW.c.bucket, unique=True)
+
+# Granted requests by what a limit on active certificates counts; whether one is active still, the request and
+# its certificate say.
+LIMIT_HOLD = Table(
+    "limit_hold",
+    METADATA,
+    _pk(),
+    _column("scope", String(64)),
+    _column("request_id", String(36)),
+    _column("until", BigInteger),
+)
+Index("limit_hold_key", LIMIT_HOLD.c.scope, LIMIT_HOLD.c.request_id, unique=True)
+
+# Entries of single-use lists that served a request. Kept for ever: none may serve another.
+LIST_USE = Table(
+    "list_use",
+    METADATA,
+    _pk(),
+    _column("list_name", String(40)),
+    _column("key_sha256", String(64)),
+    _column("request_id", String(36)),
+    _column("used_at", BigInteger),
+)
+Index("list_use_key", LIST_USE.c.list_name, LIST_USE.c.key_sha256, unique=True)
+
+# The last good content of every list that is fetched, so that a start without network knows it.
+LIST_CONTENT = Table(
+    "list_content",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    _column("url", Text),
+    _column("sha256", String(64), null=True),
+    _column("content", LargeBinary, null=True),  # zlib
+    _column("etag", Text, null=True),
+    _column("last_modified", Text, null=True),
+    _column("good_at", BigInteger, null=True),
+    _column("asked_at", BigInteger),
+    _column("problem", Text),
 )

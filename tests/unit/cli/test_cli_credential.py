@@ -16,7 +16,7 @@ from gateway.datadir import DataDirectory
 from gateway.plugins import load_plugins
 from gateway.policy.load import load_bundle, read_directory
 from gateway.store import bundles, credentials
-from gateway.store.bundles import BundleRow
+from gateway.store.bundles import Activation, BundleRow
 from gateway.store.credentials import CredentialRow
 from gateway.store.unit import Unit
 from tests.unit.cli.recorded import database_of
@@ -94,7 +94,7 @@ def test_endpoint_that_the_active_bundle_does_not_have_is_a_warning(
     now = datetime.now(UTC)
     unit = Unit()
     bundles.insert(unit, BundleRow(bundle.sha256, bundle.documents_json, "files", now))
-    bundles.activate(unit, bundle.sha256, now)
+    bundles.activate(unit, Activation(bundle.sha256, now))
     with database_of(data) as store:
         store.recorder.commit_blocking(unit)
     add = ("credential", "add", "--user")

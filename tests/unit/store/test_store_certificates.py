@@ -12,7 +12,7 @@ from gateway.errors import Conflict
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason, RevokedEntry
 from gateway.model.ids import new_id
 from gateway.store import bundles, certificates, credentials, crl_state, settings
-from gateway.store.bundles import BundleRow
+from gateway.store.bundles import Activation, BundleRow
 from gateway.store.credentials import CredentialRow
 from gateway.store.store import Store
 from gateway.store.unit import Unit
@@ -295,7 +295,7 @@ def test_bundle_history_and_the_active_one(store: Store) -> None:
     for row in (*rows, rows[0]):
         unit = Unit()
         bundles.insert(unit, row)
-        bundles.activate(unit, row.sha256, NOW)
+        bundles.activate(unit, Activation(row.sha256, NOW))
         commit(store, unit)
     read = store.reader.read_blocking
     assert read(bundles.active) == rows[0].sha256
