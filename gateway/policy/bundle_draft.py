@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.policy.document import AnyDocument, Compat, Endpoint
+from gateway.policy.lists import CompiledList
 from gateway.policy.registry import Registry
 from gateway.policy.rules import (
     AdmissionPolicy,
@@ -13,7 +15,7 @@ from gateway.policy.rules import (
     CompiledEndpoint,
     CompiledTrustStore,
 )
-from gateway.policy.sources import FileReader, PolicySource
+from gateway.policy.sources import FileReader, ListReader, PolicySource, read_list_beside
 from gateway.policy.yaml_marks import ComplaintList, Document
 
 
@@ -37,11 +39,13 @@ class ReadDocument:
 class BundleDraft:
     registry: Registry
     read_file: FileReader
+    read_list: ListReader = read_list_beside
     found: ComplaintList = field(default_factory=ComplaintList)
     read: list[ReadDocument] = field(default_factory=list)
     endpoints: dict[tuple[str, str], CompiledEndpoint] = field(default_factory=dict)
     backends: dict[str, CompiledBackend] = field(default_factory=dict)
     trust_stores: dict[str, CompiledTrustStore] = field(default_factory=dict)
+    lists: dict[str, CompiledList] = field(default_factory=dict)
     policies: list[AdmissionPolicy] = field(default_factory=list)
     compatibility: list[CompiledCompat] = field(default_factory=list)
     declared: set[tuple[str, str, str]] = field(default_factory=set)
@@ -49,3 +53,8 @@ class BundleDraft:
 
     def names(self, kind: str, protocol: str = "") -> list[str]:
         return [name for one, of, name in sorted(self.declared) if one == kind and of == protocol]
+
+    def endpoint_labels(self, protocol: str) -> dict[str, Mapping[str, str]]:
+        """The labels of every endpoint of a protocol, by its name."""
+        known = {name: one.labels for (of, name), one in self.endpoints.items() if of == protocol}
+        return {name: known.get(name, {}) for name in self.names("Endpoint", protocol)}

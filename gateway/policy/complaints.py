@@ -87,8 +87,8 @@ def _written_path(value: Value, loc: tuple[int | str, ...]) -> Path:
             value = value[str(step)]
         elif isinstance(value, list) and isinstance(step, int) and step < len(value):
             value = value[step]
-        elif isinstance(value, str) and step == 0:
-            continue  # a single word that stands for a list of one
+        elif isinstance(value, str | dict) and step == 0:
+            continue  # a single word or mapping that stands for a list of one
         elif index != len(loc) - 1 or not isinstance(value, dict):
             continue
         path.append(step)

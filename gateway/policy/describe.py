@@ -8,7 +8,16 @@ from gateway.model.enrolment import Operation
 from gateway.model.keys import KeyType
 from gateway.model.names import NameKind
 from gateway.model.wanted import Wanted, WantedKey
-from gateway.policy.rules import AttributeSource, Bundle, CompiledPolicy, KeyRule, PopLinking, SubjectForm
+from gateway.policy.authentication_rules import (
+    PopLinking,
+)
+from gateway.policy.rules import (
+    AttributeSource,
+    Bundle,
+    CompiledPolicy,
+    KeyRule,
+    SubjectForm,
+)
 from gateway.policy.terms import duration_text
 
 _CURVE_ORDER = ("P-256", "P-384", "P-521")
@@ -16,7 +25,7 @@ _CURVE_ORDER = ("P-256", "P-384", "P-521")
 
 def describe(bundle: Bundle, protocol: str, endpoint: str, operation: Operation) -> Wanted | None:
     """The union over the policies here; what one of them does not ask for is not required."""
-    policies = bundle.index.get((protocol, endpoint, operation), ())
+    policies = tuple(row.policy for row in bundle.rows(protocol, endpoint, operation) if row.first)
     if not policies:
         return None
     keys = tuple(dict.fromkeys(key for policy in policies for key in _keys(policy.keys)))
@@ -41,10 +50,10 @@ def describe(bundle: Bundle, protocol: str, endpoint: str, operation: Operation)
 def profiles(bundle: Bundle, protocol: str, endpoint: str) -> Mapping[str, str]:
     """Profiles that a first certificate may be asked for under, each with the words of the first policy."""
     found: dict[str, str] = {}
-    for policy in bundle.index.get((protocol, endpoint, Operation.ENROLL), ()):
-        life = duration_text(policy.validity.default)
-        for profile in sorted(policy.profiles):
-            found.setdefault(profile, policy.description or f"Certificates that live {life}")
+    for row in bundle.rows(protocol, endpoint, Operation.ENROLL):
+        for profile in sorted(row.case.profiles):
+            life = duration_text(row.policy.validity.default)
+            found.setdefault(profile, row.policy.description or f"Certificates that live {life}")
     return found
 
 

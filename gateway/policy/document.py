@@ -13,7 +13,17 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from gateway.policy.authentication_documents import Authenticate
-from gateway.policy.complaints import Misfit
+from gateway.policy.complaints import Misfit, Path
+from gateway.policy.limit_documents import Limits, check_limits
+from gateway.policy.list_documents import List
+from gateway.policy.match_documents import (
+    ISSUES_NOTHING,
+    AnyMatch,
+    LabelName,
+    LabelValue,
+    Match,
+    RevocationMatch,
+)
 from gateway.policy.name_documents import NamesRules, StrictModel
 from gateway.policy.rule_documents import (
     ApprovalRules,
@@ -23,36 +33,11 @@ from gateway.policy.rule_documents import (
     RenewalRules,
     ValidityRules,
 )
-from gateway.policy.rules import NewKey
-from gateway.policy.terms import Duration, Networks, ObjectName, Words, as_list, refuse_planned
+from gateway.policy.content_rules import NewKey
+from gateway.policy.terms import Duration, ObjectName, Words, as_list
 
 ApiVersion = Literal["pkigate/v1"]
-OperationName = Literal["enroll", "renew", "rekey"]
-CredentialName = Literal[
-    "basic",
-    "mtls",
-    "renewal-cert",
-    "acme-account",
-    "challenge-static",
-    "challenge-dynamic",
-    "mac",
-    "signature",
-]
-
-PLANNED_KINDS = frozenset({"Guardrail", "List", "NotificationRoute"})
-_PLANNED_OPERATIONS = frozenset({"keygen"})
-_PLANNED_CREDENTIALS = frozenset({"api-token"})
-
-
-def _operations(value: object) -> object:
-    words = refuse_planned(as_list(value), _PLANNED_OPERATIONS)
-    if isinstance(words, list) and "revoke" in words:
-        raise Misfit("revoke stands alone; write a policy of its own with operation: revoke for it")
-    return words
-
-
-def _credentials(value: object) -> object:
-    return refuse_planned(as_list(value), _PLANNED_CREDENTIALS)
+PLANNED_KINDS = frozenset({"Guardrail", "NotificationRoute"})
 
 
 class Metadata(StrictModel):
@@ -63,12 +48,22 @@ class Metadata(StrictModel):
     description: str = Field("", max_length=2000, description="What it is for")
 
 
+class EndpointMetadata(Metadata):
+    """Who and what an endpoint is."""
+
+    labels: dict[LabelName, LabelValue] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="Words by which policies pick endpoints, such as {zone: lab}",
+    )
+
+
 class Endpoint(StrictModel):
     """An address under which one protocol is served."""
 
     apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815  as it is written
     kind: Literal["Endpoint"] = Field(description="Endpoint")
-    metadata: Metadata = Field(description="Its name stands in the URL; `default` needs none")
+    metadata: EndpointMetadata = Field(description="Its name stands in the URL; `default` needs none")
     protocol: str = Field(description="The protocol: est, acme, scep, cmp, or what a plug-in brings")
     backend: ObjectName = Field(description="The backend whose CA certificates are handed out here")
     ca: ObjectName | None = Field(
@@ -133,38 +128,6 @@ class Compat(StrictModel):
     )
 
 
-class AnyMatch(StrictModel):
-    """Which requests a policy is for; everything that is said must fit."""
-
-    planned: ClassVar[frozenset[str]] = frozenset({"any", "not", "labels"})
-
-    protocol: str = Field(description="The protocol: est, acme, scep, cmp, or what a plug-in brings")
-    endpoint: Annotated[
-        tuple[ObjectName, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
-    ] = Field((), description="Endpoints of that protocol; without this key, all of them")
-    auth: Annotated[
-        tuple[CredentialName, ...],
-        BeforeValidator(_credentials, json_schema_input_type=CredentialName | list[CredentialName]),
-    ] = Field(
-        (),
-        description="Kinds of credential: the policy is chosen if one of them is presented. "
-        "Without this key, every kind under `authenticate`",
-    )
-    source_ip: Networks = Field((), description="Networks that the request must come from")
-
-
-class Match(AnyMatch):
-    """Which requests for certificates a policy is for; everything that is said must fit."""
-
-    operation: Annotated[
-        tuple[OperationName, ...],
-        BeforeValidator(_operations, json_schema_input_type=OperationName | list[OperationName]),
-    ] = Field(min_length=1, description="enroll: a first certificate. renew: again, same key. rekey: new key")
-    profile: Words = Field(
-        (), description="Profiles that a client may ask for; without this key, any or none"
-    )
-
-
 def _no_name_is_left_out(names: NamesRules) -> None:
     """RFC 8555 section 7.4: the certificate of an order has the order's names, all of them."""
     for path, on_extra in (
@@ -177,11 +140,27 @@ def _no_name_is_left_out(names: NamesRules) -> None:
 
 
 def _auth_is_verified(match: AnyMatch, authenticate: Authenticate) -> None:
-    for index, kind in enumerate(match.auth):
-        if kind not in authenticate.kinds:
+    asked: list[tuple[Path, tuple[str, ...]]] = [(("match", "auth"), match.auth)]
+    for place, one in enumerate(match.alternatives if isinstance(match, Match) else ()):
+        asked.append((("match", "any", place, "auth"), one.auth))
+    for path, kinds in asked:
+        for index, kind in enumerate(kinds):
+            if kind not in authenticate.kinds:
+                text = f"{kind!r} is not under authenticate; add it there or remove it here"
+                raise Misfit(text, (*path, index))
+
+
+def _enrolling_renews_nothing(match: Match) -> None:
+    """Where a certificate that is renewed is asked for, no first enrolment can be meant."""
+    for index, one in match.merged:
+        if "enroll" in one.operation and (not one.auth or "renewal-cert" in one.auth):
+            if index is None and not match.auth:
+                path: Path = ("authenticate", "renewal-cert")
+            else:
+                path = ("match", "auth") if index is None or match.auth else ("match", "any", index)
             raise Misfit(
-                f"{kind!r} is not under authenticate; add it there or remove it here",
-                ("match", "auth", index),
+                "a first enrolment renews no certificate; match operation: [renew, rekey] only, or use mtls",
+                path,
             )
 
 
@@ -195,7 +174,7 @@ class Policy(StrictModel):
     """Who may have which certificate, and who issues it."""
 
     planned: ClassVar[frozenset[str]] = frozenset(
-        {"extends", "limits", "checks", "lint", "hooks", "notify", "tests", "revocation"}
+        {"extends", "checks", "lint", "hooks", "notify", "tests", "revocation"}
     )
 
     apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815
@@ -216,6 +195,7 @@ class Policy(StrictModel):
     renewal: RenewalRules = Field(
         default_factory=lambda: RenewalRules.model_validate({}), description="What a renewal may change"
     )
+    limits: Limits = Field((), description="How many certificates, by whom and for what")
     approval: ApprovalRules | None = Field(None, description="People who must approve first")
     issue: Annotated[
         tuple[IssueRule, ...],
@@ -228,20 +208,18 @@ class Policy(StrictModel):
     @model_validator(mode="after")
     def _parts_fit(self) -> Policy:
         _auth_is_verified(self.match, self.authenticate)
-        if self.names.subject == "keep-from-previous" and "enroll" in self.match.operation:
+        if self.names.subject == "keep-from-previous" and "enroll" in self.match.operations:
             raise Misfit(
                 "a first enrolment has no previous certificate; write rules by attribute, or match "
                 "operation: [renew, rekey] only",
                 ("names", "subject"),
             )
-        if self.authenticate.renewal_cert is not None and "enroll" in self.match.operation:
-            raise Misfit(
-                "a first enrolment renews no certificate; match operation: [renew, rekey] only, or use mtls",
-                ("authenticate", "renewal-cert"),
-            )
+        if self.authenticate.renewal_cert is not None:
+            _enrolling_renews_nothing(self.match)
         if self.authenticate.acme_account is not None:
             _no_name_is_left_out(self.names)
-        if "rekey" in self.match.operation and self.renewal.new_key is NewKey.FORBIDDEN:
+        check_limits(self.limits, accounts=self.authenticate.acme_account is not None)
+        if "rekey" in self.match.operations and self.renewal.new_key is NewKey.FORBIDDEN:
             raise Misfit(
                 "a rekey always brings a new key; match operation: renew only", ("renewal", "new_key")
             )
@@ -250,26 +228,12 @@ class Policy(StrictModel):
         return self
 
 
-_ISSUES_NOTHING = "says what may be issued, and a revocation issues nothing; remove it"
-
-
-class RevocationMatch(AnyMatch):
-    """Which revocations a policy is for; everything that is said must fit."""
-
-    elsewhere: ClassVar[Mapping[str, str]] = {"profile": _ISSUES_NOTHING}
-
-    operation: Annotated[
-        tuple[Literal["revoke"], ...],
-        BeforeValidator(as_list, json_schema_input_type=Literal["revoke"] | list[Literal["revoke"]]),
-    ] = Field(min_length=1, max_length=1, description="revoke")
-
-
 class RevocationPolicy(StrictModel):
     """Who may ask for a revocation in a message of the protocol (CMP). Whose certificates they may revoke,
     the protocol says: those of the key that signs, or any for a registration authority."""
 
     elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("keys", "names", "extensions", "validity", "renewal", "approval", "issue"), _ISSUES_NOTHING
+        ("keys", "names", "extensions", "validity", "renewal", "limits", "approval", "issue"), ISSUES_NOTHING
     )
 
     apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815
@@ -298,7 +262,7 @@ class RevocationPolicy(StrictModel):
                 raise Misfit(text, ("authenticate", key))
         for key, certificate in self.authenticate.trusts.items():
             if "names" in certificate.model_fields_set:
-                raise Misfit(f"'names' {_ISSUES_NOTHING}", ("authenticate", key, "names"))
+                raise Misfit(f"'names' {ISSUES_NOTHING}", ("authenticate", key, "names"))
         return self
 
 
@@ -309,12 +273,13 @@ def policy_model(value: object) -> type[Policy] | type[RevocationPolicy]:
     return RevocationPolicy if operation in ("revoke", ["revoke"]) else Policy
 
 
-AnyDocument = Endpoint | Backend | TrustStore | Compat | Policy | RevocationPolicy
+AnyDocument = Endpoint | Backend | TrustStore | List | Compat | Policy | RevocationPolicy
 
 DOCUMENT_KINDS: dict[str, tuple[type[AnyDocument], ...]] = {
     "Endpoint": (Endpoint,),
     "Backend": (Backend,),
     "TrustStore": (TrustStore,),
+    "List": (List,),
     "Compat": (Compat,),
     "Policy": (Policy, RevocationPolicy),
 }

@@ -10,9 +10,9 @@ from itertools import combinations
 from pydantic import BaseModel
 
 from gateway.errors import ConfigurationError
-from gateway.model.enrolment import Operation
 from gateway.policy.bundle_draft import BundleDraft, ReadDocument
-from gateway.policy.compile import compile_policy, compile_revocation, overlap
+from gateway.policy.compile import compile_policy, compile_revocation
+from gateway.policy.compile_match import overlap
 from gateway.policy.complaints import Path, did_you_mean
 from gateway.policy.document import (
     DOCUMENT_KINDS,
@@ -26,6 +26,7 @@ from gateway.policy.document import (
     TrustStore,
     policy_model,
 )
+from gateway.policy.list_documents import List, compile_list
 from gateway.policy.references import (
     check_binding,
     check_default_profiles,
@@ -43,7 +44,15 @@ from gateway.policy.rules import (
     CompiledEndpoint,
     CompiledPolicy,
 )
-from gateway.policy.sources import FileReader, PolicySource, read_beside, read_directory
+from gateway.policy.selection_table import tables
+from gateway.policy.sources import (
+    FileReader,
+    ListReader,
+    PolicySource,
+    read_beside,
+    read_directory,
+    read_list_beside,
+)
 from gateway.policy.trust import certificate_pem, compile_trust_store
 from gateway.policy.yaml_marks import MAX_COMPLAINTS, Document, read_documents, validate
 
@@ -51,14 +60,18 @@ __all__ = ["Bundle", "PolicySource", "Registry", "load_bundle", "read_directory"
 
 
 def load_bundle(
-    sources: Sequence[PolicySource], registry: Registry, read_file: FileReader = read_beside
+    sources: Sequence[PolicySource],
+    registry: Registry,
+    read_file: FileReader = read_beside,
+    read_list: ListReader = read_list_beside,
 ) -> Bundle:
-    """Make a bundle of all documents. ``read_file`` gives the files that trust stores name.
+    """Make a bundle of all documents. ``read_file`` gives the files that trust stores name, ``read_list``
+    those of lists.
 
     Raises ConfigurationError with one line for every mistake: ``file:line:column: path: what is wrong; what
     would be right``.
     """
-    draft = BundleDraft(registry, read_file)
+    draft = BundleDraft(registry, read_file, read_list)
     for source in sources:
         _read_source(draft, source)
     _check_unique(draft)
@@ -139,6 +152,9 @@ def _compile_one(draft: BundleDraft, one: ReadDocument) -> None:
             check_protocol(draft, one.document, ("protocols", index), protocol)
         store = compile_trust_store(model, one.document, one.source, draft.read_file, draft.found)
         draft.trust_stores[model.metadata.name] = store
+    elif isinstance(model, List):
+        compiled = compile_list(model, one.document, one.source, draft.read_list, draft.found)
+        draft.lists[model.metadata.name] = compiled
     elif isinstance(model, Compat):
         _compile_compat(draft, model, one.document)
 
@@ -154,7 +170,13 @@ def _compile_endpoint(draft: BundleDraft, endpoint: Endpoint, document: Document
         draft.found.add(document, ("metadata", "name"), text)
     refer(draft, document, ("backend",), "Backend", endpoint.backend)
     draft.endpoints[protocol, name] = CompiledEndpoint(
-        name, protocol, endpoint.backend, options, int(endpoint.grace.total_seconds()), endpoint.ca
+        name,
+        protocol,
+        endpoint.backend,
+        options,
+        int(endpoint.grace.total_seconds()),
+        endpoint.ca,
+        endpoint.metadata.labels,
     )
 
 
@@ -204,9 +226,9 @@ def _compile_policies(draft: BundleDraft) -> None:
         if not isinstance(model, Policy | RevocationPolicy):
             continue
         check_references(draft, model, document)
-        endpoints = frozenset(draft.names("Endpoint", model.match.protocol))
+        endpoints = draft.endpoint_labels(model.match.protocol)
         if isinstance(model, RevocationPolicy):
-            compiled.append((compile_revocation(model, document, endpoints), document))
+            compiled.append((compile_revocation(model, document, endpoints, draft.found), document))
             continue
         policy = compile_policy(model, document, endpoints, draft.found, lab=draft.registry.lab)
         check_binding(draft, policy, document)
@@ -223,17 +245,8 @@ def _compile_policies(draft: BundleDraft) -> None:
 
 def _bundle(draft: BundleDraft) -> Bundle:
     documents_json = _canonical(draft)
-    index: dict[tuple[str, str, Operation], tuple[CompiledPolicy, ...]] = {}
-    revocation: dict[tuple[str, str], tuple[AdmissionPolicy, ...]] = {}
-    for policy in draft.policies:
-        for endpoint in policy.endpoints:
-            if not isinstance(policy, CompiledPolicy):
-                place = (policy.protocol, endpoint)
-                revocation[place] = (*revocation.get(place, ()), policy)
-                continue
-            for operation in policy.operations:
-                key = (policy.protocol, endpoint, operation)
-                index[key] = (*index.get(key, ()), policy)
+    issuing = [policy for policy in draft.policies if isinstance(policy, CompiledPolicy)]
+    revoking = [policy for policy in draft.policies if not isinstance(policy, CompiledPolicy)]
     habits = sorted(draft.compatibility, key=lambda compat: compat.priority)
     return Bundle(
         sha256=hashlib.sha256(documents_json.encode()).hexdigest(),
@@ -242,12 +255,13 @@ def _bundle(draft: BundleDraft) -> Bundle:
         trust_stores=draft.trust_stores,
         policies=tuple(draft.policies),
         documents_json=documents_json,
-        index=index,
-        revocation=revocation,
+        tables=tables(issuing),
+        revocation={(protocol, name): table for (protocol, name, _), table in tables(revoking).items()},
         compatibility={
             protocol: tuple(one for one in habits if one.protocol == protocol)
             for protocol in {one.protocol for one in habits}
         },
+        lists=draft.lists,
     )
 
 

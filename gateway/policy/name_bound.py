@@ -10,7 +10,7 @@ from gateway.errors import MalformedMessage
 from gateway.model.names import GeneralName, NameKind
 from gateway.pki.name_syntax import normal_dns
 from gateway.policy.name_rules import normal_address, under_suffix
-from gateway.policy.rules import Network
+from gateway.policy.selection_table import Network
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from itertools import product
 from gateway.model.enrolment import Operation
 from gateway.model.evidence import MTLS, RENEWAL_CERT, CredentialKind
 from gateway.policy.renewal_check import RENEWING
-from gateway.policy.rules import AdmissionPolicy, Bundle, Network
+from gateway.policy.rules import AdmissionPolicy, Bundle
 from gateway.policy.selection import CHALLENGES
+from gateway.policy.selection_table import MatchCase, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +64,33 @@ def _takers(policy: AdmissionPolicy, earlier: Sequence[AdmissionPolicy]) -> list
 
 
 def _cells(policy: AdmissionPolicy) -> Iterator[_Cell]:
-    axes = product(
-        sorted(policy.endpoints),
-        sorted(policy.operations),
-        sorted(policy.auth),
-        sorted(policy.profiles) or (None,),
-        policy.source_networks or (None,),
-    )
-    return (_Cell(*place) for place in axes)
+    """What ``not`` takes away within a cell is left in it: more than fits must be taken by others."""
+    for case in policy.cases:
+        axes = product(
+            case.places, sorted(case.auth), sorted(case.profiles) or (None,), case.networks or (None,)
+        )
+        for (endpoint, operation), kind, profile, network in axes:
+            yield _Cell(endpoint, operation, kind, profile, network)
 
 
 def _takes(policy: AdmissionPolicy, cell: _Cell) -> bool:
+    return any(_case_takes(case, cell) for case in policy.cases)
+
+
+def _case_takes(case: MatchCase, cell: _Cell) -> bool:
     presented = {cell.kind}
     if cell.kind == MTLS and cell.operation in RENEWING:
         presented.add(RENEWAL_CERT)  # as selection counts it
     elif cell.kind in CHALLENGES:
         presented |= CHALLENGES
     return (
-        cell.endpoint in policy.endpoints
-        and cell.operation in policy.operations
-        and not policy.auth.isdisjoint(presented)
-        and (not policy.profiles or cell.profile in policy.profiles)
-        and (not policy.source_networks or any(_holds(one, cell.network) for one in policy.source_networks))
+        cell.endpoint in case.endpoints
+        and cell.operation in case.operations
+        and not case.auth.isdisjoint(presented)
+        and (not case.profiles or cell.profile in case.profiles)
+        and (not case.networks or any(_holds(one, cell.network) for one in case.networks))
+        # What it spares some requests of this cell, it does not take.
+        and not any(one.is_about(cell.endpoint, cell.operation) for one in case.exclusions)
     )
 
 

@@ -125,8 +125,7 @@ def check_default_profiles(draft: BundleDraft) -> None:
             profile
             for policy in draft.policies
             if policy.protocol == place[0] and place[1] in policy.endpoints
-            if Operation.ENROLL in policy.operations
-            for profile in policy.profiles
+            for profile in policy.profiles_at(place[1], Operation.ENROLL)
         }
         if wanted is not None and wanted not in offered:
             hint = did_you_mean(wanted, offered)

@@ -6,10 +6,9 @@ that fails verification denies; it never falls through to the next policy (decis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from gateway.model.decision import TraceStep
 from gateway.model.enrolment import EnrolmentRequest, Operation
@@ -22,11 +21,13 @@ from gateway.model.evidence import (
 )
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.name_rules import normal_address
-from gateway.policy.rules import AdmissionPolicy, Bundle, CompiledPolicy, Network
+from gateway.policy.rules import AdmissionPolicy, Bundle, CompiledPolicy
+from gateway.policy.selection_table import MAX_TOLD, Address, Bits, Row, SelectionTable, make_table
 
 CHALLENGES = frozenset({CHALLENGE_STATIC, CHALLENGE_DYNAMIC})
 _RENEWING = frozenset({Operation.RENEW, Operation.REKEY})
-Policy = TypeVar("Policy", bound=AdmissionPolicy)
+_NO_POLICIES: SelectionTable[AdmissionPolicy] = make_table(())
+PolicyT = TypeVar("PolicyT", bound=AdmissionPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +59,43 @@ def select(bundle: Bundle, request: EnrolmentRequest) -> Selected | NotSelected:
 
     Only policies for certificates are looked at: none fits a revocation.
     """
-    search = _Search(request, presented_kinds(request))
-    policies = bundle.index.get((request.protocol, request.endpoint, request.operation), ())
-    policy = search.first(policies)
-    return search.none_selected() if policy is None else Selected(policy, search.trace(policy))
+    table = bundle.tables.get((request.protocol, request.endpoint, request.operation))
+    if table is None:
+        return _none_selected(_Search(_NO_POLICIES, request))
+    search = _Search(table, request)
+    return _none_selected(search) if search.found is None else Selected(search.found.policy, search.trace())
 
 
 def select_revocation(bundle: Bundle, request: EnrolmentRequest) -> Admitted | NotSelected:
     """As ``select``, but only policies for revocations are looked at: none fits anything else."""
-    search = _Search(request, presented_kinds(request))
     asked = request.operation is Operation.REVOKE
-    policies = bundle.revocation.get((request.protocol, request.endpoint), ()) if asked else ()
-    policy = search.first(policies)
-    return search.none_selected() if policy is None else Admitted(policy, search.trace(policy))
+    table = bundle.revocation.get((request.protocol, request.endpoint)) if asked else None
+    search = _Search(_NO_POLICIES if table is None else table, request)
+    return _none_selected(search) if search.found is None else Admitted(search.found.policy, search.trace())
+
+
+def select_shadow(
+    bundle: Bundle, request: EnrolmentRequest, selected: Selected | NotSelected
+) -> CompiledPolicy | None:
+    """The first policy on trial (``mode: shadow``) that would have been tried before the one selected."""
+    table = bundle.shadow_tables.get((request.protocol, request.endpoint, request.operation))
+    found = _Search(table, request).found if table is not None else None
+    if found is None:
+        return None
+    first = isinstance(selected, NotSelected) or found.policy.priority <= selected.policy.priority
+    return found.policy if first else None
 
 
 def accepted_kinds(
     bundle: Bundle, protocol: str, endpoint: str, operation: Operation
 ) -> tuple[CredentialKind, ...]:
     """Credential kinds that some policy looks at here, in order of priority."""
-    return _kinds_of(bundle.candidates(protocol, endpoint, operation))
+    table: SelectionTable[CompiledPolicy] | SelectionTable[AdmissionPolicy] | None
+    if operation is Operation.REVOKE:
+        table = bundle.revocation.get((protocol, endpoint))
+    else:
+        table = bundle.tables.get((protocol, endpoint, operation))
+    return () if table is None else _kinds_of(row.case.auth for row in table.rows)
 
 
 def presented_kinds(request: EnrolmentRequest) -> frozenset[CredentialKind]:
@@ -93,73 +111,112 @@ def presented_kinds(request: EnrolmentRequest) -> frozenset[CredentialKind]:
     return kinds if kinds.isdisjoint(CHALLENGES) else kinds | CHALLENGES
 
 
-@dataclass(slots=True)
-class _Search:
-    """One look through the policies, and why some of them were not chosen."""
+class _Search(Generic[PolicyT]):
+    """One look into a table; ``found`` is the row of the first policy that fits."""
 
-    request: EnrolmentRequest
-    kinds: frozenset[CredentialKind]
-    skipped: list[TraceStep] = field(default_factory=list)
-    looked_at: list[AdmissionPolicy] = field(default_factory=list)
+    __slots__ = (
+        "_address",
+        "_by_address",
+        "_by_kind",
+        "_by_profile",
+        "_position",
+        "found",
+        "kinds",
+        "request",
+        "table",
+    )
 
-    def first(self, policies: tuple[Policy, ...]) -> Policy | None:
-        """The first policy that fits."""
-        request = self.request
-        address: IPv4Address | IPv6Address | None = None
-        for policy in policies:
-            if policy.profiles and request.profile not in policy.profiles:
-                self._skip(policy, f"it is for the profile {_or(policy.profiles)}")
-                continue
-            if policy.source_networks:
-                address = address or _address(request.remote.address)
-                if address is None or not _inside(address, policy.source_networks):
-                    self._skip(policy, f"the source address {request.remote.address} is not in it")
-                    continue
-            if policy.auth.isdisjoint(self.kinds):
-                self.looked_at.append(policy)
-                self._skip(policy, f"it is for {_or(policy.auth)}")
-                continue
-            return policy
-        return None
+    def __init__(self, table: SelectionTable[PolicyT], request: EnrolmentRequest) -> None:
+        self.table = table
+        self.request = request
+        self.kinds = presented_kinds(request)
+        self._address: Address | None = None
+        if table.of_networks or table.excluding:
+            self._address = _address(request.remote.address)
+        self._by_profile = table.fitting_profile(request.profile)
+        self._by_address = table.fitting_address(self._address)
+        self._by_kind = table.fitting_kinds(self.kinds)
+        self._position, self.found = self._first(self._by_profile & self._by_address & self._by_kind)
 
-    def trace(self, policy: AdmissionPolicy) -> tuple[TraceStep, ...]:
-        return (*self.skipped, policy.chosen_step) if self.skipped else (policy.chosen_step,)
+    def _first(self, fitting: Bits) -> tuple[int, Row[PolicyT] | None]:
+        rows = self.table.rows
+        while fitting:
+            lowest = fitting & -fitting
+            position = lowest.bit_length() - 1
+            row = rows[position]
+            if not (lowest & self.table.excluding and self._is_excluded(row)):
+                return position, row
+            fitting ^= lowest
+        return len(rows), None
 
-    def none_selected(self) -> NotSelected:
-        request, accepts = self.request, _kinds_of(self.looked_at)
-        here = f"{request.protocol} endpoint {request.endpoint!r}, operation {request.operation}"
-        if not self.looked_at:
-            code = ReasonCode.POLICY_NO_MATCH
-            profile = f", profile {request.profile!r}" if request.profile else ""
-            message = f"no policy is for {here}{profile}"
-        elif not self.kinds:
-            code = ReasonCode.AUTH_MISSING
-            message = f"a credential is needed: {_or(accepts)}"
-        else:
-            code = ReasonCode.AUTH_KIND
-            message = f"{_or(self.kinds)} is not looked at here; send {_or(accepts)}"
-        reason = Reason(code, message, "presented" if accepts else "")
-        step = TraceStep("select", "policies", "refused", message)
-        return NotSelected((reason,), accepts, (*self.skipped, step))
+    def _is_excluded(self, row: Row[PolicyT]) -> bool:
+        return any(one.excludes(self.request.profile, self._address, self.kinds) for one in row.exclusions)
 
-    def _skip(self, policy: AdmissionPolicy, why: str) -> None:
-        self.skipped.append(TraceStep("select", policy.name, "skipped", why, policy.where))
+    def trace(self) -> tuple[TraceStep, ...]:
+        """Why the others were not chosen, then the choice."""
+        assert self.found is not None
+        chosen = self.found.policy.chosen_step
+        return (*self.skipped(), chosen) if self._position else (chosen,)
+
+    def skipped(self) -> list[TraceStep]:
+        """The first policies that were tried before and did not fit, and how many more there were."""
+        steps: list[TraceStep] = []
+        chosen = None if self.found is None else self.found.policy
+        for position, row in enumerate(self.table.rows[: self._position]):
+            if not row.first or row.policy is chosen:
+                continue  # of several ways to fit a policy, the first one speaks for all
+            if len(steps) == MAX_TOLD:
+                more = self.table.numbers[self._position] - MAX_TOLD
+                text = f"{more} more with higher numbers before the one that was chosen, for like reasons"
+                if chosen is None:
+                    text = f"{more} more with higher numbers, for like reasons"
+                return [*steps, TraceStep("select", "policies", "skipped", text)]
+            steps.append(self._why(row, 1 << position))
+        return steps
+
+    def _why(self, row: Row[PolicyT], bit: Bits) -> TraceStep:
+        if not self._by_profile & bit:
+            return row.skips.profile
+        if not self._by_address & bit:
+            return row.skips.address
+        return row.skips.excluded if self._by_kind & bit else row.skips.kind
+
+    def of_other_kinds(self) -> tuple[CredentialKind, ...]:
+        """Kinds of credential with which a policy would have fitted."""
+        fitting = self._by_profile & self._by_address & ~self._by_kind
+        return _kinds_of(
+            row.case.auth for position, row in enumerate(self.table.rows) if fitting >> position & 1
+        )
 
 
-def _kinds_of(policies: Sequence[AdmissionPolicy]) -> tuple[CredentialKind, ...]:
-    return tuple(dict.fromkeys(kind for policy in policies for kind in sorted(policy.auth)))
+def _none_selected(search: _Search[PolicyT]) -> NotSelected:
+    request, accepts = search.request, search.of_other_kinds()
+    here = f"{request.protocol} endpoint {request.endpoint!r}, operation {request.operation}"
+    if not accepts:
+        code = ReasonCode.POLICY_NO_MATCH
+        profile = f", profile {request.profile!r}" if request.profile else ""
+        message = f"no policy is for {here}{profile}"
+    elif not search.kinds:
+        code = ReasonCode.AUTH_MISSING
+        message = f"a credential is needed: {_or(accepts)}"
+    else:
+        code = ReasonCode.AUTH_KIND
+        message = f"{_or(sorted(search.kinds))} is not looked at here; send {_or(accepts)}"
+    reason = Reason(code, message, "presented" if accepts else "")
+    step = TraceStep("select", "policies", "refused", message)
+    return NotSelected((reason,), accepts, (*search.skipped(), step))
 
 
-def _or(words: frozenset[str] | frozenset[CredentialKind] | tuple[CredentialKind, ...]) -> str:
-    return " or ".join(words if isinstance(words, tuple) else sorted(words))
+def _kinds_of(rows: Iterable[Iterable[CredentialKind]]) -> tuple[CredentialKind, ...]:
+    return tuple(dict.fromkeys(kind for kinds in rows for kind in sorted(kinds)))
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(words)
+
+
+def _address(text: str) -> Address | None:
     try:
         return normal_address(text.partition("%")[0])  # a link-local peer comes with its zone
     except ValueError:
         return None  # a Unix socket's peer has no address: it is in no network
-
-
-def _inside(address: IPv4Address | IPv6Address, networks: tuple[Network, ...]) -> bool:
-    return any(address in network for network in networks)
