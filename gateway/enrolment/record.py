@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from gateway.enrolment.asked_json import ASKED, asked_json
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
 from gateway.model.decision import Allow, Decision
 from gateway.model.enrolment import BadMessage, EnrolmentRequest
@@ -23,6 +24,7 @@ from gateway.model.keys import ClientKey
 from gateway.model.outcome import State
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.certificate import ParsedCertificate
+from gateway.policy.facts import Facts
 from gateway.policy.render import decision_json
 from gateway.store import certificates
 from gateway.store.requests import RequestRow
@@ -34,6 +36,7 @@ MAX_NAMES = 1000  # as many as a policy can allow
 MAX_UNVERIFIED_NAMES = 20
 MAX_UNVERIFIED_CSR = 2048
 BEHIND = "stored_credentials"  # in a request's decision
+REVOKE_PREVIOUS = "revoke_previous_s"  # in a request's decision: ``Allow.revoke_previous_s``
 _BEHIND_BEFORE = "external_accounts"  # what it was called while no other credentials were in it
 
 
@@ -47,6 +50,7 @@ class Judged:
     evidence: Evidence
     decision: Decision | None = None
     correlation: str | None = None
+    facts: Facts | None = None
 
 
 def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
@@ -55,6 +59,7 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
     key = request.key
     # Whoever has shown nothing yet must not be able to fill the disk with what he sends.
     verified = bool(judged.evidence.credentials)
+    csr_kept = request.csr_der is not None and (verified or len(request.csr_der) <= MAX_UNVERIFIED_CSR)
     most_names = MAX_NAMES if verified else MAX_UNVERIFIED_NAMES
     fields: dict[str, Any] = {
         "correlation": judged.correlation,
@@ -76,8 +81,10 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
     if decision is not None:
         fields["policy"] = decision.policy
         fields["bundle_sha256"] = decision.bundle_sha256
-        fields["decision"] = {**decision_json(decision, judged.evidence), **_behind(judged.evidence)}
+        fields["decision"] = _decision(judged, decision, csr_kept=csr_kept, verified=verified)
         if isinstance(decision, Allow):
+            if decision.revoke_previous_s is not None:
+                fields["decision"][REVOKE_PREVIOUS] = decision.revoke_previous_s
             fields["backend"] = decision.route.backend
             fields["profile"] = decision.route.profile
     fields.update(columns)
@@ -91,10 +98,25 @@ def request_row(judged: Judged, state: State, **columns: Any) -> RequestRow:
         updated_at=judged.now,
         subject=str(request.identity.subject)[:MAX_TEXT],
         sans=tuple([str(name) for name in request.identity.sans[:most_names]]),
-        csr_der=request.csr_der if verified or len(request.csr_der or b"") <= MAX_UNVERIFIED_CSR else None,
+        csr_der=request.csr_der if csr_kept else None,
         remote=remote_json(request.remote, linking=request.linking),
         **fields,
     )
+
+
+def _decision(judged: Judged, decision: Decision, *, csr_kept: bool, verified: bool) -> dict[str, object]:
+    """The decision with everything that it was made of and no other column holds."""
+    most_names = MAX_NAMES if verified else MAX_UNVERIFIED_NAMES
+    names_kept = len(judged.request.identity.sans) <= most_names
+    asked = asked_json(
+        judged.request, judged.facts, csr_kept=csr_kept, names_kept=names_kept, verified=verified
+    )
+    return {**decision_json(decision, judged.evidence), **_behind(judged.evidence), ASKED: asked}
+
+
+def with_taken(row: RequestRow, taken: Mapping[str, object]) -> RequestRow:
+    """The row with what its grant took of limits, to be given back if it is refused after all."""
+    return replace(row, decision={**(row.decision or {}), **taken}) if taken else row
 
 
 def _behind(evidence: Evidence) -> dict[str, object]:

@@ -24,7 +24,7 @@ from gateway.enrolment.correlation import transaction_hash
 from gateway.enrolment.gather import Earlier, Gathered, find_recorded, renews_in_transaction
 from gateway.enrolment.plan_json import asked_dates, plan_to_json
 from gateway.enrolment.record import Judged
-from gateway.enrolment.refusals import Refusals
+from gateway.enrolment.refusals import Refusals, denial, placed
 from gateway.enrolment.repeat import (
     answer_again,
     outcomes_by_correlation,
@@ -33,10 +33,11 @@ from gateway.enrolment.repeat import (
     under_work,
     what_became,
 )
+from gateway.enrolment.reserve import Beyond, Reservation, reserve
 from gateway.enrolment.settle import Recheck, Settlement
-from gateway.enrolment.verification import Verification
+from gateway.enrolment.verification import AccountKeys, Verification
 from gateway.errors import BackendUnavailable, Conflict
-from gateway.model.decision import Allow, Deny, TraceStep
+from gateway.model.decision import Allow, Deny
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
 from gateway.model.evidence import CredentialKind, Evidence
 from gateway.model.ids import EndpointName, ProtocolName, RequestId, new_id
@@ -58,7 +59,7 @@ from gateway.policy.engine import (
     select,
     select_revocation,
 )
-from gateway.policy.rules import AdmissionPolicy, Bundle
+from gateway.policy.rules import Bundle
 from gateway.store import credentials, jobs, renewals, requests
 from gateway.store.store import Store
 from gateway.store.unit import Unit
@@ -89,9 +90,10 @@ class EnrolmentService:
         monotonic: Callable[[], float],
         observe: Observe,
         rechecks: Mapping[ProtocolName, Recheck] | None = None,
+        account_keys: Mapping[ProtocolName, AccountKeys] | None = None,
     ) -> None:
-        """``observe(protocol, outcome, code)`` is called once for each outcome. ``rechecks`` may be filled
-        later, when front ends are mounted."""
+        """``observe(protocol, outcome, code)`` is called once for each outcome. ``rechecks`` and
+        ``account_keys`` may be filled later, when front ends are mounted."""
         self._store = store
         self._bundle = bundle
         self._backends = backends
@@ -99,7 +101,7 @@ class EnrolmentService:
         self._observe = observe
         self._under_way = 0
         store.recorder.under_way = lambda: self._under_way
-        self._verification = Verification(store, backends, authenticator, clock)
+        self._verification = Verification(store, backends, authenticator, clock, account_keys)
         self._refusals = Refusals(store, monotonic)
         self.settlement = Settlement(store, backends, clock, bundle.grace_s, rechecks)
 
@@ -120,9 +122,10 @@ class EnrolmentService:
             verified = await self._verification.verify(bundle, selected.policy, request)
             self._verification.check_new_request(verified)
         except CredentialRefused as refusal:
-            return Preview((_placed(refusal.reason, selected.policy),), selected.policy.name)
+            return Preview((placed(refusal, selected.policy),), selected.policy.name)
         evidence = verified.evidence
-        facts = await self._verification.facts(selected.policy, request, verified.found, evidence)
+        lists = self._bundle.lists.at(bundle.lists, self._clock.now())
+        facts = await self._verification.facts(selected.policy, request, verified.found, evidence, lists)
         return preview(bundle, selected, request, evidence, facts)
 
     async def authorize(self, request: EnrolmentRequest) -> Evidence | Refused | Unavailable:
@@ -259,19 +262,30 @@ class EnrolmentService:
             reason = unconfirmed_reason(found.unconfirmed_until)
             return await self._deny(judged, bundle, selected, "transaction", reason)
         try:
-            facts = await self._verification.facts(selected.policy, request, found, judged.evidence)
+            lists = self._bundle.lists.at(bundle.lists, judged.now)
+            facts = await self._verification.facts(selected.policy, request, found, judged.evidence, lists)
         except BackendUnavailable as error:
             return Unavailable(error.reason, error.retry_after_s)
         decision = evaluate(bundle, selected, request, judged.evidence, facts)
-        judged = replace(judged, decision=decision)
+        judged = replace(judged, decision=decision, facts=facts)
         if isinstance(decision, Deny):
             return await self._refuse(judged, decision.reasons)
         if request.csr_der is None and self._needs_csr(decision):
             return await self._deny(judged, bundle, selected, "route", _NO_CSR)
+        judge_again = partial(evaluate, bundle, selected, request, judged.evidence)
+        judged, reserved = await reserve(self._store, selected.policy, judged, judge_again)
+        if isinstance(reserved, Beyond):
+            refused = await self._refuse(judged, reserved.reasons)
+            return replace(refused, retry_after_s=reserved.retry_after_s)
+        return await self._grant(judged, found.earlier, reserved)
+
+    async def _grant(self, judged: Judged, earlier: Earlier | None, reserved: Reservation) -> Outcome:
+        decision = judged.decision
+        assert isinstance(decision, Allow)
         try:
             if decision.approval is not None:
-                return await self._park(judged, decision, found.earlier)
-            return await self._issue(judged, decision, found.earlier)
+                return await self._park(judged, decision, earlier, reserved.waiting)
+            return await self._issue(judged, decision, earlier, reserved)
         except BackendUnavailable as error:
             return Unavailable(error.reason, error.retry_after_s)
 
@@ -298,15 +312,19 @@ class EnrolmentService:
         backend = decision.route.backend
         return backend in self._backends and self._backends.get(backend).needs_csr
 
-    async def _issue(self, judged: Judged, decision: Allow, earlier: Earlier | None) -> Outcome:
+    async def _issue(
+        self, judged: Judged, decision: Allow, earlier: Earlier | None, reserved: Reservation
+    ) -> Outcome:
         assert decision.plan is not None
-        row = record.request_row(judged, State.SUBMITTING)
+        unit = self._acceptance(judged, earlier)
+        row = record.with_taken(record.request_row(judged, State.SUBMITTING), reserved.write(unit, judged))
         if not self._backends.get(decision.route.backend).signs_in_process:
             row = replace(row, plan=plan_to_json(decision.plan, asked_dates(judged.request)))
-        unit = self._acceptance(judged, earlier)
         return await self.settlement.start(Work(row, decision.plan, stored=False, also=unit))
 
-    async def _park(self, judged: Judged, decision: Allow, earlier: Earlier | None) -> Outcome:
+    async def _park(
+        self, judged: Judged, decision: Allow, earlier: Earlier | None, reserved: Reservation
+    ) -> Outcome:
         assert decision.plan is not None
         assert decision.approval is not None
         rule = decision.approval
@@ -319,6 +337,7 @@ class EnrolmentService:
             expires_at=judged.now + timedelta(seconds=rule.expires_s),
         )
         unit = self._acceptance(judged, earlier)
+        row = record.with_taken(row, reserved.write(unit, judged))
         requests.insert(unit, row)
         unit.audit(record.event(row, "request.park", required=rule.required))
         expires_at = judged.now + timedelta(seconds=rule.expires_s + 1)
@@ -344,20 +363,18 @@ class EnrolmentService:
         self, judged: Judged, bundle: Bundle, selected: Selected, step: str, reason: Reason
     ) -> Refused:
         """Refuse for something that no rule of a policy was asked about."""
-        return await self._refuse(
-            replace(judged, decision=_denied(bundle, selected, step, reason)), (reason,)
-        )
+        return await self._refuse(replace(judged, decision=denial(bundle, selected, step, reason)), (reason,))
 
     async def _refuse_credential(
         self, judged: Judged, bundle: Bundle, admitted: Admitted, refusal: CredentialRefused
     ) -> Refused | Unavailable:
-        reason = _placed(refusal.reason, admitted.policy)
+        reason = placed(refusal, admitted.policy)
         if refusal.code is ReasonCode.AUTH_THROTTLED:
             return Unavailable(reason, refusal.retry_after_s)
         detail = refusal.detail
         if refusal.code is ReasonCode.AUTH_FAILED:
             detail += await self._verification.revoked_credential(judged.request)
-        denied = _denied(bundle, admitted, "authenticate", reason, detail)
+        denied = denial(bundle, admitted, "authenticate", reason, detail)
         accepts = accepted_kinds(
             bundle, judged.request.protocol, judged.request.endpoint, judged.request.operation
         )
@@ -372,15 +389,3 @@ class EnrolmentService:
         row = record.refused_row(judged, reasons)
         recorded = await self._refusals.record(row, reasons, judged.request.remote.address)
         return Refused(judged.request_id if recorded else None, reasons, accepts)
-
-
-def _placed(reason: Reason, policy: AdmissionPolicy) -> Reason:
-    """The reason of a refused credential, with the rule that looked at it."""
-    return replace(reason, rule=policy.name, where=policy.authenticate.where)
-
-
-def _denied(bundle: Bundle, admitted: Admitted, step: str, reason: Reason, detail: str = "") -> Deny:
-    """A refusal before the rules were asked. ``detail`` is for the operator's trace, never for the client."""
-    message = f"{reason.message} ({detail})" if detail else reason.message
-    told = TraceStep(step, reason.rule, "refused", message, reason.where)
-    return Deny(admitted.policy.name, bundle.sha256, (reason,), (*admitted.trace, told))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Mapping
+
 from gateway.model.decision import Allow, Decision, Deny
 from gateway.model.evidence import Evidence, VerifiedCredential
 
-VERSION = 1
+VERSION = 2  # since 2 everything is there that a decision needs to be made again
+MAX_CERTIFICATE_BYTES = 8192
 
 
 def decision_json(decision: Decision, evidence: Evidence) -> dict[str, object]:
@@ -51,7 +55,42 @@ def _credential(credential: VerifiedCredential) -> dict[str, object]:
             }
             for proof in credential.proven
         ]
+    if credential.credential_id is not None:
+        found["id"] = credential.credential_id
+    if credential.certificate_der is not None:
+        found.update(_certificate(credential.certificate_der, dict(credential.detail)))
+    elif credential.detail:
+        found["detail"] = dict(credential.detail)
+    found.update(_said_of(credential))
     return found
+
+
+def _said_of(credential: VerifiedCredential) -> dict[str, object]:
+    """Bounds and words of a credential, so that its request can be decided again."""
+    found: dict[str, object] = {}
+    for key, bound in (("names", credential.names), ("profiles", credential.profiles)):
+        if bound is not None:
+            found[key] = list(bound)
+    if credential.prevalidated:
+        found["prevalidated"] = list(credential.prevalidated)
+    if credential.ra:
+        found["ra"] = True
+    if credential.groups:
+        found["groups"] = list(credential.groups)
+    if credential.labels:
+        found["labels"] = dict(credential.labels)
+    if credential.facts:
+        found["facts"] = dict(credential.facts)
+    return found
+
+
+def _certificate(certificate_der: bytes, detail: Mapping[str, str]) -> dict[str, object]:
+    """One of ours stands in the database; another CA's is written down whole."""
+    if detail.get("ours") == "yes":
+        return {"certificate_sha256": detail["certificate_sha256"]}
+    if len(certificate_der) > MAX_CERTIFICATE_BYTES:
+        return {"certificate_sha256": detail.get("certificate_sha256", "")}
+    return {"certificate_der": b64encode(certificate_der).decode()}
 
 
 def _filled(step: str, rule: str, verdict: str, message: str, where: str) -> dict[str, str]:
