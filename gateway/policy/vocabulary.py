@@ -23,6 +23,7 @@ from gateway.policy.facts import Facts
 
 Vocabulary = dict[str, object]
 
+_ASKING = frozenset({"client", "account", "challenge"})
 _CHALLENGES = frozenset({CHALLENGE_STATIC, CHALLENGE_DYNAMIC})
 _SAN_WORDS: Mapping[NameKind, str] = {
     NameKind.DNS: "dns",
@@ -35,12 +36,15 @@ _SAN_WORDS: Mapping[NameKind, str] = {
 }
 
 
-def request_words(request: EnrolmentRequest, evidence: Evidence, facts: Facts) -> Vocabulary:
+def request_words(
+    request: EnrolmentRequest, evidence: Evidence, facts: Facts, wanted: frozenset[str] | None = None
+) -> Vocabulary:
     """What is known before anything is built: ``protocol``, ``endpoint``, ``operation``, ``profile``,
     ``source_ip``, ``now``, ``csr``, ``previous``, and of whoever asks ``client``, ``account``, ``challenge``.
 
     ``client`` is the deciding credential; its extracted facts stand beside ``kind``, ``identity``, ``name``,
-    ``groups`` and ``label``, which none of them can replace.
+    ``groups`` and ``label``, which none of them can replace. ``wanted``: the words that somebody will read,
+    so that the dear ones among the others are spared; None: all.
     """
     words: Vocabulary = {
         "protocol": str(request.protocol),
@@ -49,8 +53,23 @@ def request_words(request: EnrolmentRequest, evidence: Evidence, facts: Facts) -
         "profile": request.profile or "",
         "source_ip": request.remote.address,
         "now": facts.now,
-        "csr": _csr(request),
     }
+    if wanted is None or "csr" in wanted:
+        words["csr"] = _csr(request)
+    if wanted is None or not wanted.isdisjoint(_ASKING):
+        words |= _asking(evidence)
+    if facts.previous is not None and (wanted is None or "previous" in wanted):
+        words["previous"] = {
+            "subject": subject_words(facts.previous.subject),
+            "san": san_words(facts.previous.sans),
+            "not_before": facts.previous.not_before,
+            "not_after": facts.previous.not_after,
+        }
+    return words
+
+
+def _asking(evidence: Evidence) -> Vocabulary:
+    words: Vocabulary = {}
     if evidence.credentials:
         words["client"] = _credential(evidence.credentials[0])
     for credential in evidence.credentials:
@@ -58,13 +77,6 @@ def request_words(request: EnrolmentRequest, evidence: Evidence, facts: Facts) -
             words["account"] = _credential(credential)
         elif credential.kind in _CHALLENGES:
             words["challenge"] = _credential(credential)
-    if facts.previous is not None:
-        words["previous"] = {
-            "subject": subject_words(facts.previous.subject),
-            "san": san_words(facts.previous.sans),
-            "not_before": facts.previous.not_before,
-            "not_after": facts.previous.not_after,
-        }
     return words
 
 
