@@ -121,6 +121,7 @@ PROBLEMS: dict[ReasonCode, tuple[tuple[str, int], ...]] = {
     ReasonCode.AUTH_KIND: _UNAUTHORIZED,
     ReasonCode.AUTH_THROTTLED: _TOO_FAST,
     ReasonCode.AUTH_CREDENTIAL_SCOPE: _UNAUTHORIZED,
+    ReasonCode.AUTH_REQUIREMENT: _UNAUTHORIZED,
     ReasonCode.AUTH_CERTIFICATE_UNTRUSTED: _UNAUTHORIZED,
     ReasonCode.AUTH_CERTIFICATE_EXPIRED: _UNAUTHORIZED,
     ReasonCode.AUTH_CERTIFICATE_NOT_YET_VALID: _UNAUTHORIZED,
@@ -201,6 +202,7 @@ def refusal(outcome: Refused, context: Context, identifiers: Sequence[tuple[str,
         joined(reasons),
         status=status,
         code=reasons[0].code,
+        headers=_retry_after(outcome),
         subproblems=subproblems,
         recorded=outcome.request_id is None,
         request_id=outcome.request_id,
@@ -217,6 +219,11 @@ def refusal_words(
     context = Context.ORDER if names_only else Context.FINALIZE
     fault = refusal(Refused(None, tuple(reasons)), context, (("", ""),) * _MOST_NAMES)
     return {"acme_error": fault.type, "http": str(fault.status)}
+
+
+def _retry_after(outcome: Refused) -> tuple[tuple[str, str], ...]:
+    """RFC 8555 section 6.6: when the limit is exceeded no more."""
+    return () if outcome.retry_after_s is None else (("Retry-After", str(max(1, outcome.retry_after_s))),)
 
 
 def joined(reasons: Sequence[Reason]) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from gateway.clock import Clock, SystemClock
 from gateway.enrolment import record
+from gateway.enrolment.reserve import give_back
 from gateway.errors import Conflict, NotFound
 from gateway.model.ids import reason_id
 from gateway.model.outcome import State
@@ -81,6 +82,7 @@ def refuse_waiting(
     unit: Unit, row: RequestRow, reason: Reason, actor: str, now: datetime, *, note: str = ""
 ) -> RequestRow:
     """Add the refusal of a request that waits for approval; repeats hear the reason for a week."""
+    give_back(unit, row)
     decision = {**(row.decision or {}), "reasons": record.reasons_json((reason,))}
     answers_until = now + max(REJECTION_ANSWERS, record.grace_of(row) or REJECTION_ANSWERS)
     short_id = reason_id(row.id)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from gateway.enrolment.active_lists import ActiveLists
 from gateway.policy.rules import Bundle
 
 DEFAULT_GRACE_S = 600
 
 
 class ActiveBundle:
-    """Holds the active bundle; ``problem`` says why a newer one could not be taken, or is empty."""
+    """Holds the active bundle and the content of its lists; ``problem`` says why a newer one could not be
+    taken, or is empty."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.current = bundle
+        self.lists = ActiveLists(bundle.lists)
         self.problem = ""
 
     def activate(self, bundle: Bundle) -> None:
         self.current = bundle
+        self.lists.take(bundle.lists)
         self.problem = ""
 
     def grace_s(self, protocol: str, endpoint: str) -> int:

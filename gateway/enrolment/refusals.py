@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
+from gateway.authn.refusal import CredentialRefused
 from gateway.enrolment import record
+from gateway.model.decision import Deny, TraceStep
 from gateway.model.reasons import Reason
+from gateway.policy.engine import Admitted
+from gateway.policy.rules import AdmissionPolicy, Bundle
 from gateway.store import requests
 from gateway.store.requests import RequestRow
 from gateway.store.store import Store
@@ -37,3 +42,16 @@ class Refusals:
         unit.audit(record.refusal_event(row, reasons))
         await self._store.recorder.commit(unit)
         return True
+
+
+def placed(refusal: CredentialRefused, policy: AdmissionPolicy) -> Reason:
+    """The reason of a refused credential, with the rule that looked at it."""
+    rule = f"{policy.name}.authenticate.{refusal.rule}" if refusal.rule else policy.name
+    return replace(refusal.reason, rule=rule, where=refusal.where or policy.authenticate.where)
+
+
+def denial(bundle: Bundle, admitted: Admitted, step: str, reason: Reason, detail: str = "") -> Deny:
+    """A refusal before the rules were asked. ``detail`` is for the operator's trace, never for the client."""
+    message = f"{reason.message} ({detail})" if detail else reason.message
+    told = TraceStep(step, reason.rule, "refused", message, reason.where)
+    return Deny(admitted.policy.name, bundle.sha256, (reason,), (*admitted.trace, told))

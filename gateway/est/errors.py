@@ -44,6 +44,7 @@ STATUS: dict[ReasonCode, int] = {
     ReasonCode.AUTH_KIND: 401,
     ReasonCode.AUTH_THROTTLED: 429,
     ReasonCode.AUTH_CREDENTIAL_SCOPE: 403,
+    ReasonCode.AUTH_REQUIREMENT: 403,
     ReasonCode.AUTH_CERTIFICATE_UNTRUSTED: 403,
     ReasonCode.AUTH_CERTIFICATE_EXPIRED: 403,
     ReasonCode.AUTH_CERTIFICATE_NOT_YET_VALID: 403,
@@ -137,6 +138,8 @@ def refusal(
             headers = (*headers, ("WWW-Authenticate", f'Basic realm="{realm}"'))
         else:
             status = 403
+    if refused.retry_after_s is not None:
+        headers = (*headers, _retry_after(refused.retry_after_s))
     return HttpResponse(
         status,
         refusal_text(refused.reasons, refused.request_id),
@@ -160,7 +163,11 @@ def unavailable(outcome: Unavailable) -> HttpResponse:
     """503, or 429 for a requester who is too fast, with Retry-After in whole seconds (RFC 9110 10.2.3)."""
     body = refusal_text((outcome.reason,), outcome.request_id)
     status = 429 if STATUS[outcome.reason.code] == 429 else 503
-    return HttpResponse(status, body, TEXT, (("Retry-After", str(max(1, outcome.retry_after_s))),))
+    return HttpResponse(status, body, TEXT, (_retry_after(outcome.retry_after_s),))
+
+
+def _retry_after(seconds: int) -> tuple[str, str]:
+    return "Retry-After", str(max(1, seconds))
 
 
 def refusal_text(reasons: Sequence[Reason], request_id: str | None) -> bytes:

@@ -50,12 +50,14 @@ class Pending:
 class Refused:
     """Never with this content. ``accepts`` lists credential kinds that would have been looked at.
 
-    ``request_id`` is None where nothing was recorded: an id that leads nowhere is shown to nobody.
+    ``retry_after_s``: the same content may be granted then, since a limit was exceeded. ``request_id`` is
+    None where nothing was recorded: an id that leads nowhere is shown to nobody.
     """
 
     request_id: RequestId | None
     reasons: tuple[Reason, ...]
     accepts: tuple[CredentialKind, ...] = ()
+    retry_after_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class ReasonCode(StrEnum):
     AUTH_CERTIFICATE_NOT_YET_VALID = "auth.certificate-not-yet-valid"
     AUTH_CERTIFICATE_REVOKED = "auth.certificate-revoked"
     AUTH_CERTIFICATE_USAGE = "auth.certificate-usage"
+    AUTH_REQUIREMENT = "auth.requirement"
     AUTH_SIGNATURE = "auth.signature"
     AUTH_REPLAY = "auth.replay"
     AUTH_ACCOUNT = "auth.account"

@@ -75,6 +75,16 @@ class LimitRules(StrictModel):
 Limits = Annotated[tuple[LimitRules, ...], Field(max_length=50)]
 
 
+def check_limits(limits: Sequence[LimitRules], *, accounts: bool) -> None:
+    """Refuse, for a Policy, limits by what its requests never have. Raises Misfit."""
+    for index, limit in enumerate(limits):
+        if limit.per is LimitScope.ACCOUNT and not accounts:
+            raise Misfit(
+                "only ACME has accounts, and acme-account is not under authenticate; write client",
+                ("limits", index, "per"),
+            )
+
+
 def compile_limits(
     limits: Sequence[LimitRules], owner: str, where: Callable[[Path], str]
 ) -> tuple[LimitRule, ...]:
