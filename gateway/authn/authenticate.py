@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from gateway.authn import claims as claiming
@@ -44,7 +44,9 @@ from gateway.model.evidence import (
     VerifiedCredential,
 )
 from gateway.model.reasons import ReasonCode
-from gateway.policy.rules import AuthenticationRule
+from gateway.policy.authentication_rules import (
+    AuthenticationRule,
+)
 from gateway.store.credentials import CredentialRow
 
 MAX_AT_ONCE = 2  # password verifications; each takes 64 MiB
@@ -219,6 +221,17 @@ def check_new_request(claims: Claims, looked: Looked, now: datetime) -> None:
     if claims.challenge is not None and looked.challenge is not None:
         # scep.md C39: the client is told the same as of a wrong one, the record tells them apart.
         check_begins(looked.challenge, now, told=NO_SUCH_CHALLENGE)
+        _check_age(claims.challenge, looked.challenge, now)
+
+
+def _check_age(claimed: ClaimedChallenge, row: CredentialRow, now: datetime) -> None:
+    ttl_s = claimed.rule.ttl_s
+    if ttl_s is not None and now > row.created_at + timedelta(seconds=ttl_s):
+        raise CredentialRefused(
+            NO_SUCH_CHALLENGE,
+            detail=f"credential {row.id} was made more than {ttl_s} s ago, at {row.created_at:%Y-%m-%d %H:%M}Z",
+            rule="challenge.ttl",
+        )
 
 
 def _verify_mac(

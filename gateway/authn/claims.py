@@ -25,7 +25,12 @@ from gateway.model.evidence import (
 )
 from gateway.model.reasons import ReasonCode
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
-from gateway.policy.rules import AuthenticationRule, CertificateRule, ChallengeRule, Require
+from gateway.policy.authentication_rules import (
+    AuthenticationRule,
+    CertificateRule,
+    ChallengeRule,
+    Require,
+)
 
 MAX_CHAIN = 10
 

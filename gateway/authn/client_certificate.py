@@ -11,6 +11,7 @@ from gateway.model.certificate import CertificateRecord, CertificateStatus
 from gateway.model.evidence import VerifiedCredential
 from gateway.model.reasons import ReasonCode
 from gateway.pki.chain import UntrustedCertificate, verify_client_chain
+from gateway.policy.extraction import NotAsAsked, check_asked, extracted
 
 
 def verify_certificate(
@@ -27,6 +28,7 @@ def verify_certificate(
             trust.anchors,
             now,
             ignore_expiry_s=rule.allow_expired_s,
+            ignore_not_after=rule.ignore_not_after,
             extended_key_usages=rule.extended_key_usage or None,
         )
     except UntrustedCertificate as exc:
@@ -42,6 +44,7 @@ def verify_certificate(
         _check_status(claimed, record, ours=ours)
     if ours and trust.protocols:
         _check_protocol(record, trust)
+    facts = _facts(claimed)
     # A name alone proves nothing: ours is what stands in our record.
     recorded = ours and record is not None
     detail = (("certificate_sha256", leaf.sha256), ("ours", "yes" if recorded else "no"))
@@ -52,7 +55,20 @@ def verify_certificate(
         certificate_der=leaf.certificate_der,
         ra=rule.ra,
         detail=detail,
+        facts=facts,
     )
+
+
+def _facts(claimed: ClaimedCertificate) -> tuple[tuple[str, str], ...]:
+    """What the rule reads in the certificate, if that holds what the rule asks of it."""
+    rule = claimed.rule
+    try:
+        if rule.asked is not None:
+            check_asked(rule.asked, claimed.leaf)
+        return extracted(rule.extract, claimed.leaf) if rule.extract else ()
+    except NotAsAsked as exc:
+        key = f"{rule.key}.{exc.key}"
+        raise CredentialRefused(str(exc), code=exc.code, rule=key, where=exc.where) from exc
 
 
 def _check_ra_usage(claimed: ClaimedCertificate, *, ours: bool) -> None:

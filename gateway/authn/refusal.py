@@ -7,7 +7,8 @@ from gateway.model.reasons import ReasonCode
 
 
 class CredentialRefused(GatewayError):
-    """A presented credential did not stand up. ``retry_after_s`` is set where waiting helps."""
+    """A presented credential did not stand up. ``retry_after_s`` is set where waiting helps; ``rule`` (below
+    ``authenticate``) and ``where`` (its file:line:column) where one rule alone refused it."""
 
     default_code = ReasonCode.AUTH_FAILED
 
@@ -18,6 +19,10 @@ class CredentialRefused(GatewayError):
         code: ReasonCode = ReasonCode.AUTH_FAILED,
         detail: str = "",
         retry_after_s: int = 0,
+        rule: str = "",
+        where: str = "",
     ) -> None:
         super().__init__(public_text, code=code, detail=detail, path="credential")
         self.retry_after_s = retry_after_s
+        self.rule = rule
+        self.where = where

@@ -6,12 +6,34 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
+from gateway.model.evidence import GROUP_PATTERN
+from gateway.model.names import ATTRIBUTE_NAMES
+from gateway.policy.authentication_rules import (
+    PopLinking,
+    Require,
+)
+from gateway.policy.certificate_documents import (
+    CertificateAuthentication,
+    ClientCertificateAuthentication,
+    SignatureAuthentication,
+)
 from gateway.policy.complaints import Misfit
+from gateway.policy.extraction import read_attribute
 from gateway.policy.name_documents import StrictModel
-from gateway.policy.rules import PopLinking, Require
-from gateway.policy.terms import Duration, ExtendedKeyUsage, ObjectName, as_list, refuse_planned
+from gateway.policy.template import Form, compile_template
+from gateway.policy.terms import Duration, ObjectName, as_list, refuse_planned
+
+__all__ = [
+    "AcmeAccountAuthentication",
+    "Authenticate",
+    "BasicAuthentication",
+    "CertificateAuthentication",
+    "ChallengeAuthentication",
+    "MacAuthentication",
+    "SignatureAuthentication",
+]
 
 ChallengeKind = Literal["static", "dynamic"]
 ChallengeType = Literal["http-01", "dns-01", "tls-alpn-01"]
@@ -19,7 +41,7 @@ ChallengeType = Literal["http-01", "dns-01", "tls-alpn-01"]
 _ENDPOINT_OPTION = (
     "is said once for all requests of an endpoint; write it under `options` of the CMP Endpoint"
 )
-_CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+_ACCOUNT_OPTION = "is said of accounts; write it under acme-account"
 _PLANNED_CHALLENGES = frozenset({"dns-account-01", "dns-persist-01", "device-attest-01", "email-reply-00"})
 
 
@@ -27,60 +49,46 @@ def _challenges(value: object) -> object:
     return refuse_planned(as_list(value), _PLANNED_CHALLENGES)
 
 
+def _bound(text: str) -> str:
+    part, dot, name = text.partition(".")
+    if part != "subject" or not dot:
+        raise Misfit(f"{text!r} is no attribute of the subject; write one like subject.serialNumber")
+    oid = read_attribute(name)
+    if oid not in ATTRIBUTE_NAMES:
+        raise Misfit(f"no label can be called {oid}; write an attribute that has a name, like subject.CN")
+    return ATTRIBUTE_NAMES[oid]
+
+
+def _as_list_name(value: object) -> object:
+    return {"list": value} if isinstance(value, str) else value
+
+
+def _fact(text: str) -> str:
+    return compile_template("${" + text + "}", Form.TEXT).source[2:-1]
+
+
+Groups = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=f"^{GROUP_PATTERN}$")], ...],
+    BeforeValidator(as_list, json_schema_input_type=str | list[str]),
+    Field(min_length=1, max_length=64),
+]
+
+
 class BasicAuthentication(StrictModel):
     """User name and secret (HTTP Basic)."""
 
-    planned: ClassVar[frozenset[str]] = frozenset({"groups", "realm"})
+    planned: ClassVar[frozenset[str]] = frozenset({"realm"})
 
-
-class CertificateAuthentication(StrictModel):
-    """The certificate that is being renewed."""
-
-    planned: ClassVar[frozenset[str]] = frozenset({"ignore_not_after", "require", "extract"})
-
-    trust: ObjectName = Field(description="The trust store that the certificate must chain to")
-    extended_key_usage: Annotated[
-        tuple[ExtendedKeyUsage, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
-    ] = Field(
-        (_CLIENT_AUTH,),
-        description="If the certificate has extended key usages, one of these must be there; [] = any",
-    )
-    allow_expired: Duration = Field(timedelta(0), description="Accepted so long after its end; default 0s")
-
-
-class ClientCertificateAuthentication(CertificateAuthentication):
-    """A TLS client certificate."""
-
-    names: Literal["any", "own"] = Field(
-        "any",
-        description="own: the request may name only what this certificate bears. any: as the rules say",
-    )
-
-
-class SignatureAuthentication(ClientCertificateAuthentication):
-    """A certificate whose key signed the message for somebody or something else (CMP)."""
-
-    extended_key_usage: Annotated[
-        tuple[ExtendedKeyUsage, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
-    ] = Field(
-        (), description="If the certificate has extended key usages, one of these must be there; [] = any"
-    )
-    ra: bool = Field(
-        False,
-        description="true: who signs is a registration authority, which vouches for its clients' keys and "
-        "revokes for them. The certificate must carry one of extended_key_usage, if any are named",
-    )
-
-    @model_validator(mode="after")
-    def _ra_asks_for_others(self) -> SignatureAuthentication:
-        if self.ra and self.names == "own":
-            text = "a registration authority asks for its clients' names; write names: any, or ra: false"
-            raise Misfit(text, ("names",))
-        return self
+    groups: Groups | None = Field(None, description="The credential must be in one of these groups")
 
 
 class ChallengeAuthentication(StrictModel):
     """A challengePassword (SCEP) that was given out before."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "source": "is spelled accept; write accept: [dynamic] for challenges that are made one by one",
+        "single_use": "is spelled accept; write accept: [dynamic], challenges that count their uses",
+    }
 
     accept: Annotated[
         tuple[ChallengeKind, ...],
@@ -90,14 +98,39 @@ class ChallengeAuthentication(StrictModel):
         min_length=1,
         description="static: good any number of times. dynamic: good once, or as often as it was given for",
     )
+    groups: Groups | None = Field(None, description="The challenge must be in one of these groups")
+    ttl: Duration | None = Field(
+        None, description="Challenges that were made longer ago are refused, whatever their own end is"
+    )
+    bind: Annotated[
+        tuple[Annotated[str, AfterValidator(_bound)], ...],
+        BeforeValidator(as_list, json_schema_input_type=str | list[str]),
+    ] = Field(
+        (),
+        description="Attributes of the requested subject, like subject.serialNumber: each must equal the "
+        "challenge's label of that name (serialNumber)",
+    )
+
+    @model_validator(mode="after")
+    def _binds_what_is_made_for_one(self) -> ChallengeAuthentication:
+        if self.bind and "static" in self.accept:
+            text = "a static challenge is for many devices, not bound to one; write accept: [dynamic]"
+            raise Misfit(text, ("bind",))
+        if self.ttl is not None and self.ttl < timedelta(seconds=1):
+            raise Misfit("this is no time at all; write at least 1s", ("ttl",))
+        return self
 
 
 class MacAuthentication(StrictModel):
     """A stored secret that protects the message (CMP)."""
 
+    groups: Groups | None = Field(None, description="The secret must be in one of these groups")
+
 
 class AcmeAccountAuthentication(StrictModel):
     """An ACME account and its proof of every name (RFC 8555 section 8)."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = {"eab_groups": "is spelled groups; write that"}
 
     challenges: Annotated[
         tuple[ChallengeType, ...],
@@ -112,14 +145,37 @@ class AcmeAccountAuthentication(StrictModel):
         timedelta(hours=1),
         description="A name that this account has proven so recently needs no new proof; 0s: it always does",
     )
+    eab: Literal["optional", "required"] = Field(
+        "optional",
+        description="required: the account must be bound to an external account (RFC 8555, 7.3.4). Whether "
+        "one can be opened without is said by options.eab of the Endpoint",
+    )
+    groups: Groups | None = Field(
+        None, description="The external account that it is bound to must be in one of these groups"
+    )
+
+
+class AllowList(StrictModel):
+    """A List in which a word of the request must stand."""
+
+    list_name: ObjectName = Field(alias="list", description="A List of this bundle")
+    fact: Annotated[str, AfterValidator(_fact)] = Field(
+        "client.serial",
+        description="The word whose value must be in it: client.NAME of extract, account.name, "
+        "csr.subject.serialNumber, ...",
+    )
 
 
 class Authenticate(StrictModel):
     """Which credentials are verified before anything is granted."""
 
-    planned: ClassVar[frozenset[str]] = frozenset({"allow_list", "eab_groups"})
     elsewhere: ClassVar[Mapping[str, str]] = {
         "confirm": _ENDPOINT_OPTION,
+        "challenges": _ACCOUNT_OPTION,
+        "reuse_authorization": _ACCOUNT_OPTION,
+        "eab": _ACCOUNT_OPTION,
+        "eab_groups": "is spelled groups; write acme-account: {groups: [...]}",
+        "require_pop_linking": "is spelled pop_linking; write pop_linking: required",
         "message_time_skew": _ENDPOINT_OPTION,
         "unconfirmed_after": _ENDPOINT_OPTION,
     }
@@ -139,6 +195,12 @@ class Authenticate(StrictModel):
     mac: MacAuthentication | None = Field(None, description="A secret that protects the message (CMP)")
     signature: SignatureAuthentication | None = Field(
         None, description="A certificate whose key signed the message, other than the one that is renewed"
+    )
+    allow_list: (
+        Annotated[AllowList, BeforeValidator(_as_list_name, json_schema_input_type=str | AllowList)] | None
+    ) = Field(
+        None,
+        description="A List in which client.serial must stand, or {list: NAME, fact: WORD} for another word",
     )
     pop_linking: PopLinking = Field(
         PopLinking.IF_PRESENT,

@@ -19,15 +19,18 @@ from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.certificate import parse_certificate
 from gateway.pki.name_syntax import shown
 from gateway.pki.names import comparable_san, names_match
-from gateway.policy.name_bound import read_bound
-from gateway.policy.renewal_check import RENEWING
-from gateway.policy.rules import (
-    AdmissionPolicy,
+from gateway.policy.authentication_rules import (
     AuthenticationRule,
     CertificateRule,
-    CompiledPolicy,
     PopLinking,
     Require,
+)
+from gateway.policy.name_bound import read_bound
+from gateway.policy.renewal_check import RENEWING
+from gateway.policy.requirement_check import group_reasons
+from gateway.policy.rules import (
+    AdmissionPolicy,
+    CompiledPolicy,
 )
 from gateway.policy.san_check import AskedName
 
@@ -50,7 +53,8 @@ def credential_reasons(
         missing = joined.join(sorted(" or ".join(sorted(wanted)) for wanted in unmet))
         text = f"a verified credential is missing: {missing}"
         return [_reason(policy, ReasonCode.AUTH_MISSING, text, "presented")]
-    found = [] if _asserted_by_ra(request.linking, evidence) else _linking_reasons(policy, request.linking)
+    found = group_reasons(policy, evidence)
+    found += [] if _asserted_by_ra(request.linking, evidence) else _linking_reasons(policy, request.linking)
     if rule.renewal is not None and RENEWAL_CERT in kinds and not is_renewed_by_itself(request, evidence):
         text = "the certificate that authenticates is not the one that is to be renewed"
         found.append(_reason(policy, ReasonCode.RENEWAL_NOT_OURS, text, "renews"))

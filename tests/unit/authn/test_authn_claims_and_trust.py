@@ -28,13 +28,15 @@ from gateway.model.evidence import (
 )
 from gateway.model.names import NameKind
 from gateway.model.reasons import ReasonCode
-from gateway.policy.rules import (
+from gateway.policy.authentication_rules import (
     AcmeAccountRule,
     AuthenticationRule,
     BasicRule,
     CertificateRule,
-    CompiledTrustStore,
     Require,
+)
+from gateway.policy.rules import (
+    CompiledTrustStore,
 )
 from gateway.store.credentials import CredentialRow
 from tests.support import pki

@@ -38,13 +38,15 @@ from gateway.model.evidence import (
     VerifiedCredential,
 )
 from gateway.model.reasons import ReasonCode
-from gateway.policy.rules import (
+from gateway.policy.authentication_rules import (
     AuthenticationRule,
     CertificateRule,
     ChallengeRule,
-    CompiledTrustStore,
     MacRule,
     Require,
+)
+from gateway.policy.rules import (
+    CompiledTrustStore,
 )
 from gateway.store.credentials import CredentialRow
 from tests.support import pki

@@ -23,7 +23,7 @@ def test_no_challenge_together_with_no_binding_is_refused_with_its_place() -> No
     assert line == (
         "p.yaml:29:31: authenticate.acme-account.challenges: "
         f"{NO_CHALLENGE} 'default', so anybody could have any name; write options: "
-        "{eab: always} there, or name a challenge here"
+        "{eab: always} there, or name a challenge or eab: required here"
     )
 
 

@@ -21,7 +21,7 @@ AUTHENTICATE = {
         "challenge.accept.1: 'dinamic' is not known; did you mean 'dynamic'?",
     ),
     "no-challenge": ("{challenge: {accept: []}}", "challenge.accept: there are too few values; at least 1"),
-    "key-of-mac": ("{mac: {trust: own}}", "authenticate.mac.trust: unknown key 'trust'; none is known here"),
+    "key-of-mac": ("{mac: {trust: own}}", "authenticate.mac.trust: unknown key 'trust'; known here: groups"),
     "empty-mac": ("{mac: }", "authenticate.mac: there is no value; write one, {} for none in particular"),
     "signature-without-trust": ("{signature: {}}", "authenticate.signature: the key 'trust' is missing"),
     "unknown-trust": (
