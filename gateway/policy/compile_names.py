@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from gateway.model.names import NameKind
-from gateway.policy.name_documents import (
-    AllowedValues,
-    AttributeRules,
-    DnsNamesAllowed,
-    EmailAddressesAllowed,
-    GroupRules,
-    IpAddressesAllowed,
-    NamesRules,
-    UrisAllowed,
+from gateway.policy.compile_added import added_names
+from gateway.policy.compile_ways import (
+    compile_directory,
+    compile_dns,
+    compile_email,
+    compile_ip,
+    compile_other,
+    compile_registered,
+    compile_uri,
+    compile_values,
+    listed,
 )
-from gateway.policy.name_rules import (
-    LOOPBACK,
-    DnsMatcher,
-    EmailMatcher,
-    IpMatcher,
-    KindRule,
-    Matcher,
-    NameGroup,
-    UriMatcher,
-    ValueRule,
-    Wildcard,
-)
+from gateway.policy.general_names import Matcher, NameGroup
+from gateway.policy.name_documents import AttributeRules, GroupRules, NamesRules
+from gateway.policy.name_kinds import Bounds
+from gateway.policy.name_rules import AddedName, KindRule, TextWays, ValueRule
 from gateway.policy.rules import AttributeRule, AttributeSource, NamesRule, SubjectForm
+from gateway.policy.template import Form, Template, compile_template
 from gateway.policy.terms import attribute_oid
 from gateway.policy.yaml_marks import Document
 
+__all__ = ["compile_names", "listed"]
+
 _UTF8_STRING = 12
-_LISTED = 8
-_KINDS = (NameKind.DNS, NameKind.IP, NameKind.EMAIL, NameKind.URI)
+_SET_BY_POLICY = (AttributeSource.FIXED, AttributeSource.TEMPLATE)
+KEYS: Mapping[NameKind, str] = {
+    NameKind.DNS: "dns",
+    NameKind.IP: "ip",
+    NameKind.EMAIL: "email",
+    NameKind.URI: "uri",
+    NameKind.DIRECTORY: "directory",
+    NameKind.OTHER: "other",
+    NameKind.REGISTERED_ID: "registered_id",
+}
 
 
 def compile_names(rules: NamesRules, document: Document, *, lab: bool) -> NamesRule:
@@ -46,21 +51,26 @@ def compile_names(rules: NamesRules, document: Document, *, lab: bool) -> NamesR
         for name, rule in rules.subject.items():
             where = document.where(("names", "subject", name))
             attributes[attribute_oid(name) or name] = _attribute(name, rule, where, lab=lab)
+    groups, added = _groups(rules, document, lab=lab), added_names(rules, document)
     return NamesRule(
         subject=form,
         attributes=attributes,
-        fixed=tuple(rule for rule in attributes.values() if rule.source is AttributeSource.FIXED),
+        fixed=tuple(rule for rule in attributes.values() if rule.source in _SET_BY_POLICY),
         required=tuple(rule for rule in attributes.values() if rule.required),
-        groups=_groups(rules, document, lab=lab),
-        kinds={kind: _bounds(rules, kind, document) for kind in _KINDS},
+        groups=groups,
+        kinds={kind: _bounds(rules, kind, document) for kind in KEYS},
         total_max=rules.total_max,
         cn_in_san=rules.cn_in_san,
         drop_extra=rules.on_extra == "drop",
         where=document.where(("names",)),
+        added=added,
+        same_as_previous=rules.same_as_previous_on_renew,
+        needs_words=any(template.words for template in _templates(attributes, groups, added)),
     )
 
 
 def _attribute(name: str, rule: AttributeRules, where: str, *, lab: bool) -> AttributeRule:
+    made = rule.source is AttributeSource.TEMPLATE and rule.value is not None
     return AttributeRule(
         oid=attribute_oid(name) or name,
         label=name,
@@ -68,29 +78,9 @@ def _attribute(name: str, rule: AttributeRules, where: str, *, lab: bool) -> Att
         required=rule.required,
         value=rule.value or "",
         tag=_UTF8_STRING,
-        allow=_values(rule.allow, lab=lab) if rule.allow is not None else None,
+        allow=compile_values(rule.allow, lab=lab) if rule.allow is not None else None,
         where=where,
-    )
-
-
-def _values(rules: AllowedValues, *, lab: bool) -> ValueRule:
-    networks = LOOPBACK if lab and rules.lab_loopback else ()
-    dns = None
-    texts = [listed(rules.exact)] if rules.exact else []
-    if rules.suffix:
-        dns = DnsMatcher(frozenset(rules.suffix), frozenset(), rules.wildcard, rules.max_labels, "")
-        texts.append(f"names under {listed(rules.suffix)}{_wildcard_text(rules.wildcard)}")
-    if rules.plain:
-        texts.append("plain words of letters, digits, '-', '_' and blanks")
-    if networks:
-        texts.append(listed([str(network) for network in networks]))
-    return ValueRule(
-        any=rules.any,
-        plain=rules.plain,
-        exact=frozenset(rules.exact),
-        dns=dns,
-        networks=networks,
-        allowed_text=" or ".join(texts) or "nothing",
+        template=compile_template(rule.value or "", Form.TEXT) if made else None,
     )
 
 
@@ -104,46 +94,27 @@ def _groups(rules: NamesRules, document: Document, *, lab: bool) -> tuple[NameGr
 
 
 def _matchers(rules: NamesRules | GroupRules, *, lab: bool) -> Mapping[NameKind, Matcher]:
-    found: dict[NameKind, Matcher] = {}
-    if rules.dns is not None and (rules.dns.suffix or rules.dns.exact):
-        found[NameKind.DNS] = _dns(rules.dns)
-    if rules.ip is not None:
-        matcher = _ip(rules.ip, lab=lab)
-        if matcher.networks:
-            found[NameKind.IP] = matcher
-    if rules.email is not None and rules.email.suffix:
-        found[NameKind.EMAIL] = _email(rules.email)
-    if rules.uri is not None and rules.uri.prefix:
-        found[NameKind.URI] = _uri(rules.uri)
-    return found
-
-
-def _dns(rules: DnsNamesAllowed) -> DnsMatcher:
-    texts = [f"names under {listed(rules.suffix)}"] if rules.suffix else []
-    if rules.exact:
-        texts.append(listed(rules.exact))
-    text = " and ".join(texts) + _wildcard_text(rules.wildcard)
-    if rules.max_labels < 127:
-        text += f", at most {rules.max_labels} labels"
-    return DnsMatcher(frozenset(rules.suffix), frozenset(rules.exact), rules.wildcard, rules.max_labels, text)
-
-
-def _ip(rules: IpAddressesAllowed, *, lab: bool) -> IpMatcher:
-    networks = (*rules.cidr, *(LOOPBACK if lab and rules.lab_loopback else ()))
-    return IpMatcher(networks, f"addresses in {listed([str(network) for network in networks])}")
-
-
-def _email(rules: EmailAddressesAllowed) -> EmailMatcher:
-    return EmailMatcher(frozenset(rules.suffix), f"addresses at {listed(rules.suffix)} and below")
-
-
-def _uri(rules: UrisAllowed) -> UriMatcher:
-    return UriMatcher(rules.prefix, f"URIs under {listed(rules.prefix)}")
+    """One for each kind of which a rule lets names through. ``allow`` and the short form mean the same."""
+    found: dict[NameKind, Matcher | None] = {
+        NameKind.DNS: compile_dns(getattr(rules.dns, "allow", None) or rules.dns),
+        NameKind.IP: compile_ip(getattr(rules.ip, "allow", None) or rules.ip, lab=lab),
+        NameKind.EMAIL: compile_email(getattr(rules.email, "allow", None) or rules.email),
+        NameKind.URI: compile_uri(getattr(rules.uri, "allow", None) or rules.uri),
+        NameKind.DIRECTORY: compile_directory(
+            getattr(rules.directory, "allow", None) or rules.directory, lab=lab
+        ),
+        NameKind.OTHER: compile_other(rules.other),
+        NameKind.REGISTERED_ID: compile_registered(
+            getattr(rules.registered_id, "allow", None) or rules.registered_id
+        ),
+    }
+    return {kind: matcher for kind, matcher in found.items() if matcher is not None}
 
 
 def _bounds(rules: NamesRules, kind: NameKind, document: Document) -> KindRule:
-    where = document.where(("names", kind.value))
-    bounds = {"dns": rules.dns, "ip": rules.ip, "email": rules.email, "uri": rules.uri}[kind.value]
+    key = KEYS[kind]
+    where = document.where(("names", key))
+    bounds: Bounds | None = getattr(rules, key)
     if bounds is None:
         return KindRule(rules.total_max, required=False, drop_extra=rules.on_extra == "drop", where=where)
     return KindRule(
@@ -154,15 +125,29 @@ def _bounds(rules: NamesRules, kind: NameKind, document: Document) -> KindRule:
     )
 
 
-def listed(words: Sequence[str]) -> str:
-    """The first words of a list, and how many more there are."""
-    more = len(words) - _LISTED
-    return ", ".join(words[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+def _templates(
+    attributes: Mapping[str, AttributeRule], groups: tuple[NameGroup, ...], added: tuple[AddedName, ...]
+) -> Iterator[Template]:
+    """Every template that a request may have to be rendered for."""
+    for attribute in attributes.values():
+        if attribute.template is not None:
+            yield attribute.template
+        yield from _of_values(attribute.allow)
+    for name in added:
+        yield from name.templates
+    for group in groups:
+        for matcher in group.matchers.values():
+            yield from _of_ways(getattr(matcher, "ways", None))
+            for values in getattr(matcher, "attributes", {}).values():
+                yield from _of_values(values)
+            for rule in getattr(matcher, "types", {}).values():
+                yield from _of_ways(getattr(rule, "ways", None))
+                yield from _of_values(getattr(rule, "serials", None))
 
 
-def _wildcard_text(wildcard: Wildcard) -> str:
-    return {
-        Wildcard.DENY: "",
-        Wildcard.ALLOW: ", also with a wildcard",
-        Wildcard.ONLY: ", with a wildcard only",
-    }[wildcard]
+def _of_values(values: ValueRule | None) -> tuple[Template, ...]:
+    return _of_ways(values.ways) if values is not None else ()
+
+
+def _of_ways(ways: TextWays | None) -> tuple[Template, ...]:
+    return ways.templates if ways is not None else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.model.decision import Allow, Decision, Deny, TraceStep
 from gateway.model.enrolment import CertificatePlan, EnrolmentRequest, Operation
@@ -17,6 +17,16 @@ from gateway.model.keys import ClientKey, PublicKey
 from gateway.model.names import DistinguishedName, GeneralName
 from gateway.model.preview import Preview
 from gateway.model.reasons import Reason, ReasonCode
+from gateway.policy.authentication_rules import (
+    AcmeAccountRule,
+    AuthenticationRule,
+    BasicRule,
+    CertificateRule,
+    ChallengeRule,
+    MacRule,
+    PopLinking,
+    Require,
+)
 from gateway.policy.credential_check import (
     credential_reasons,
     is_renewed_by_itself,
@@ -26,7 +36,9 @@ from gateway.policy.credential_check import (
 from gateway.policy.describe import describe, profiles
 from gateway.policy.extension_check import JudgedExtensions, judge_extensions
 from gateway.policy.facts import Facts, PreviousCertificate
-from gateway.policy.key_check import key_reasons
+from gateway.policy.key_check import key_reasons, reuse_reasons
+from gateway.policy.lists import AskedLists
+from gateway.policy.name_check import judge_names
 from gateway.policy.proof_check import (
     prevalidated_names,
     proof_text,
@@ -35,20 +47,13 @@ from gateway.policy.proof_check import (
     unproven_reasons,
 )
 from gateway.policy.renewal_check import RENEWING, renewal_reasons
+from gateway.policy.requirement_check import group_reasons, requirement_reasons
 from gateway.policy.rules import (
-    AcmeAccountRule,
     AdmissionPolicy,
-    AuthenticationRule,
-    BasicRule,
     Bundle,
-    CertificateRule,
-    ChallengeRule,
     CompiledPolicy,
-    MacRule,
-    PopLinking,
-    Require,
 )
-from gateway.policy.san_check import JudgedNames, judge_sans
+from gateway.policy.san_check import JudgedNames
 from gateway.policy.selection import (
     Admitted,
     NotSelected,
@@ -57,7 +62,7 @@ from gateway.policy.selection import (
     select,
     select_revocation,
 )
-from gateway.policy.subject_check import JudgedSubject, judge_subject
+from gateway.policy.terms import duration_text
 from gateway.policy.validity_check import JudgedValidity, judge_validity
 
 __all__ = [
@@ -134,9 +139,12 @@ def evaluate(
     bundle: Bundle, selected: Selected, request: EnrolmentRequest, evidence: Evidence, facts: Facts
 ) -> Decision:
     """Decide on a request. An Allow carries the plan of exactly what will be signed. Never raises."""
-    judgement = _Judgement(selected.policy, request, evidence, facts, [*selected.trace])
+    asked = AskedLists(facts.lists, bundle.lists) if bundle.lists else None
+    known = facts if asked is None else replace(facts, lists=asked)
+    judgement = _Judgement(selected.policy, request, evidence, known, [*selected.trace])
     try:
-        return _evaluated(bundle, judgement)
+        decision = _evaluated(bundle, judgement)
+        return decision if asked is None else _with_lists(decision, asked)
     except Exception:  # a check that fails must let nothing pass, nor take the request path down
         LOG.exception("policy.crash policy=%s bundle=%s", selected.policy.name, bundle.sha256)
         return _crashed(bundle, selected.policy, judgement.trace)
@@ -185,7 +193,9 @@ def preview(
 def _previewed(judgement: _Judgement) -> Preview:
     policy, request, evidence = judgement.policy, judgement.request, judgement.evidence
     rule = policy.authenticate.acme
-    found = profile_reasons(policy, request, evidence)
+    found = profile_reasons(policy, request, evidence) + group_reasons(policy, evidence)
+    if evidence.credentials and not found:
+        found = requirement_reasons(policy, request, evidence, judgement.facts)
     judgement.note("authenticate", policy.authenticate.where, found, evidence.label[:MAX_LABEL])
     _judge_request(judgement)
     prevalidated: tuple[GeneralName, ...] = ()
@@ -206,7 +216,11 @@ def _previewed(judgement: _Judgement) -> Preview:
 def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
     policy, request, key = judgement.policy, judgement.request, judgement.request.key
     evidence = judgement.evidence
-    found = credential_reasons(policy, request, evidence) or profile_reasons(policy, request, evidence)
+    found = (
+        credential_reasons(policy, request, evidence)
+        or profile_reasons(policy, request, evidence)
+        or requirement_reasons(policy, request, evidence, judgement.facts)
+    )
     judgement.note("authenticate", policy.authenticate.where, found, evidence.label[:MAX_LABEL])
     if found:
         return _denied(bundle, judgement)
@@ -219,6 +233,9 @@ def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
     found = key_reasons(policy, key, judgement.facts, evidence)
     judgement.note("keys", policy.keys.where, found, str(key.public_key))
     content = _judge_content(judgement, key.public_key)
+    found = reuse_reasons(policy, judgement.facts, content.subject, content.names.sans)
+    if found:
+        judgement.note("keys", policy.keys.where, found, "")
     if proving(evidence):
         found = unproven_reasons(policy, evidence, content.subject, content.names.kept)
         judgement.note("proof", policy.authenticate.where, found, proof_text(evidence, content.names.kept))
@@ -233,6 +250,7 @@ def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
         key_usage=content.extensions.key_usage,
         extended_key_usage=policy.extensions.extended_key_usage,
         extensions=content.extensions.extensions,
+        without=policy.extensions.without,
     )
     return _allowed(bundle, judgement, plan)
 
@@ -281,6 +299,8 @@ def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
     text = f"until {validity.not_after.isoformat(' ')}"
     if validity.capped:
         text += ", the end of the CA's own certificate"
+    elif validity.shortened:
+        text += f", {duration_text(validity.shortened)} less by jitter"
     judgement.note("validity", policy.validity.where, validity.reasons, text, "set")
 
     if request.operation in RENEWING:
@@ -300,9 +320,10 @@ def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName | None, Judge
     requested = request.identity.sans
     if not requested and policy.renewal.copy_missing_san and previous:
         requested = previous.sans
-    names = judge_sans(policy, requested)
     unknown = judgement.names_only and not request.identity.subject
-    subject = JudgedSubject() if unknown else judge_subject(policy, request.identity.subject, names, previous)
+    subject, names = judge_names(
+        policy, request, judgement.evidence, judgement.facts, requested, previous, subject_unknown=unknown
+    )
     found = names.reasons + subject.reasons
     # A subject that is refused anyway is told of once.
     held = subject.subject if not found else DistinguishedName()
@@ -329,7 +350,25 @@ def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName | None, Judge
 def _allowed(bundle: Bundle, judgement: _Judgement, plan: CertificatePlan | None) -> Allow:
     policy = judgement.policy
     trace = (*judgement.trace, *policy.closing_steps)
-    return Allow(policy.name, bundle.sha256, plan, policy.route, policy.approval, trace)
+    span = policy.renewal.revoke_previous if judgement.request.operation in RENEWING else None
+    revoke_previous_s = None if span is None else int(span.total_seconds())
+    return Allow(
+        policy.name,
+        bundle.sha256,
+        plan,
+        policy.route,
+        policy.approval,
+        trace,
+        revoke_previous_s=revoke_previous_s,
+    )
+
+
+def _with_lists(decision: Decision, asked: AskedLists) -> Decision:
+    """The decision with what names the content of every list that it rests on."""
+    trace = (*decision.trace, *asked.trace())
+    if isinstance(decision, Allow):
+        return replace(decision, trace=trace, consumes=asked.consumed)
+    return replace(decision, trace=trace)
 
 
 def _denied(bundle: Bundle, judgement: _Judgement) -> Deny:

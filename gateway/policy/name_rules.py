@@ -1,20 +1,23 @@
-"""Compiled matchers for names: suffix, exact, wildcard, networks, plain words.
+"""Compiled matchers for names: suffix, exact, wildcard, networks, plain words, patterns, templates, lists.
 
-All DNS comparison is label-aligned on lower-case A-labels: the suffix ``example.test`` holds that name and
-everything below it, never ``badexample.test``.
+Each way that a rule names is one way to let a name through. All DNS comparison is label-aligned on lower-case
+A-labels: the suffix ``example.test`` holds that name and everything below it, never ``badexample.test``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from gateway.errors import MalformedMessage
-from gateway.model.names import NameKind
+from gateway.model.names import GeneralName, NameKind
 from gateway.pki.name_syntax import normal_dns
+from gateway.policy.lists import EMPTY_LISTS, ListLookup
+from gateway.policy.patterns import DnsGlob, Pattern
+from gateway.policy.template import Template
 
 LOOPBACK: tuple[IPv4Network | IPv6Network, ...] = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
 
@@ -39,6 +42,47 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What rules may ask beside a name: the words of the request, for templates, and the lists."""
+
+    words: Mapping[str, object]
+    lists: ListLookup
+
+
+NOTHING_KNOWN = Known({}, EMPTY_LISTS)
+
+
+@dataclass(frozen=True, slots=True)
+class TextWays:
+    """Ways that look at a whole name as text. ``normal`` gives the normal form of what a template makes, or
+    raises MalformedMessage or ValueError; a template that makes no name lets none through."""
+
+    globs: tuple[DnsGlob | Pattern, ...] = ()
+    regexes: tuple[Pattern, ...] = ()
+    templates: tuple[Template, ...] = ()
+    lists: tuple[str, ...] = ()
+    normal: Callable[[str], str] = str
+
+    def hold(self, text: str, known: Known) -> bool:
+        """Whether one of the ways lets this name through."""
+        return (
+            any(glob.holds(text) for glob in self.globs)
+            or any(regex.holds(text) for regex in self.regexes)
+            or any(known.lists.contains(name, text) for name in self.lists)
+            or any(self._made(template, known) == text for template in self.templates)
+        )
+
+    def _made(self, template: Template, known: Known) -> str | None:
+        made = template.render(known.words)
+        if not isinstance(made, str):
+            return None
+        try:
+            return self.normal(made)
+        except (MalformedMessage, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
 class DnsMatcher:
     """``suffixes`` and ``exact`` are lower-case A-labels without dots at their ends."""
 
@@ -47,8 +91,9 @@ class DnsMatcher:
     wildcard: Wildcard
     max_labels: int
     allowed_text: str
+    ways: TextWays | None = None
 
-    def judge(self, name: str) -> Verdict:
+    def judge(self, name: str, known: Known = NOTHING_KNOWN) -> Verdict:
         """Judge a DNS name in normal form."""
         bare = name
         if name[:2] == "*.":
@@ -61,7 +106,7 @@ class DnsMatcher:
             return Verdict.NO
         if name in self.exact or under_suffix(bare, self.suffixes):
             return Verdict.YES
-        return Verdict.NO
+        return Verdict.YES if self.ways is not None and self.ways.hold(name, known) else Verdict.NO
 
 
 def under_suffix(name: str, suffixes: frozenset[str]) -> bool:
@@ -80,10 +125,13 @@ class IpMatcher:
 
     networks: tuple[IPv4Network | IPv6Network, ...]
     allowed_text: str
+    ways: TextWays | None = None
 
-    def judge(self, name: str) -> Verdict:
+    def judge(self, name: str, known: Known = NOTHING_KNOWN) -> Verdict:
         address = normal_address(name)
-        return Verdict.YES if any(address in network for network in self.networks) else Verdict.NO
+        if any(address in network for network in self.networks):
+            return Verdict.YES
+        return Verdict.YES if self.ways is not None and self.ways.hold(str(address), known) else Verdict.NO
 
 
 def normal_address(text: str) -> IPv4Address | IPv6Address:
@@ -100,15 +148,24 @@ def normal_address(text: str) -> IPv4Address | IPv6Address:
 
 
 @dataclass(frozen=True, slots=True)
-class EmailMatcher:
-    """Mailboxes whose domain is one of ``suffixes`` or below it."""
+class MailboxMatcher:
+    """Names of the form ``local@domain``: the domain is one of ``suffixes`` or below it, or the whole is one
+    of ``exact``. Local parts count letter by letter, domains are in lower case."""
 
     suffixes: frozenset[str]
     allowed_text: str
+    exact: frozenset[str] = frozenset()
+    ways: TextWays | None = None
 
-    def judge(self, name: str) -> Verdict:
-        domain = name.rpartition("@")[2].lower()
-        return Verdict.YES if under_suffix(domain, self.suffixes) else Verdict.NO
+    def judge(self, name: str, known: Known = NOTHING_KNOWN) -> Verdict:
+        local, _, domain = name.rpartition("@")
+        domain = domain.lower()
+        if under_suffix(domain, self.suffixes):
+            return Verdict.YES
+        text = f"{local}@{domain}"
+        if text in self.exact or (self.ways is not None and self.ways.hold(text, known)):
+            return Verdict.YES
+        return Verdict.NO
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +174,26 @@ class UriMatcher:
 
     prefixes: tuple[str, ...]
     allowed_text: str
+    exact: frozenset[str] = frozenset()
+    ways: TextWays | None = None
+    userinfo: bool = False
 
-    def judge(self, name: str) -> Verdict:
+    def judge(self, name: str, known: Known = NOTHING_KNOWN) -> Verdict:
         if ".." in name or "%2e" in name.lower():
             # A path that climbs up again is not below its prefix for whoever resolves it (RFC 3986, 5.2.4).
             return Verdict.NO
-        return Verdict.YES if any(_begins(name, prefix) for prefix in self.prefixes) else Verdict.NO
+        if not self.userinfo and "@" in _authority(name):
+            # RFC 3986 7.6: what stands before the @ is often taken for the host
+            return Verdict.NO
+        if name in self.exact or any(_begins(name, prefix) for prefix in self.prefixes):
+            return Verdict.YES
+        return Verdict.YES if self.ways is not None and self.ways.hold(name, known) else Verdict.NO
+
+
+def _authority(uri: str) -> str:
+    """What stands between ``//`` and the path (RFC 3986 section 3.2); empty where there is none."""
+    _, _, rest = uri.partition(":")
+    return re.split(r"[/?#]", rest[2:], maxsplit=1)[0] if rest.startswith("//") else ""
 
 
 def _begins(uri: str, prefix: str) -> bool:
@@ -130,18 +201,6 @@ def _begins(uri: str, prefix: str) -> bool:
         return False
     rest = uri[len(prefix) :]
     return not rest or prefix[-1] in "/:#?" or rest[0] in "/?#"
-
-
-Matcher = DnsMatcher | IpMatcher | EmailMatcher | UriMatcher
-
-
-@dataclass(frozen=True, slots=True)
-class NameGroup:
-    """Names that may stand together in one certificate; a kind without matcher is not allowed."""
-
-    name: str
-    matchers: Mapping[NameKind, Matcher]
-    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +214,24 @@ class KindRule:
 
 
 @dataclass(frozen=True, slots=True)
+class AddedName:
+    """A name that the administrator puts in. ``build`` makes it of what the templates gave, one text each,
+    and raises MalformedMessage where that is no name; ``rule`` is its place within ``names``."""
+
+    kind: NameKind
+    templates: tuple[Template, ...]
+    build: Callable[[Sequence[str]], GeneralName]
+    rule: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ValueRule:
-    """Which values a subject attribute may have; a value passes if one of the ways lets it through."""
+    """Which values a subject attribute may have; a value passes if one of the ways lets it through.
+
+    A value that looks like a wildcard name passes patterns, templates and lists only where ``wildcard`` does
+    not deny it.
+    """
 
     any: bool
     plain: bool
@@ -164,12 +239,20 @@ class ValueRule:
     dns: DnsMatcher | None
     networks: tuple[IPv4Network | IPv6Network, ...]
     allowed_text: str
+    ways: TextWays | None = None
+    wildcard: Wildcard = Wildcard.DENY
 
-    def judge(self, value: str) -> Verdict:
+    def judge(self, value: str, known: Known = NOTHING_KNOWN) -> Verdict:
         if self.any or value in self.exact or (self.plain and _PLAIN.fullmatch(value)):
             return Verdict.YES
         if self.networks and _in_networks(value, self.networks):
             return Verdict.YES
+        verdict = self._as_dns(value)
+        if verdict is Verdict.YES or self.ways is None or not self.ways.hold(value, known):
+            return verdict
+        return Verdict.WILDCARD if "*" in value and self.wildcard is Wildcard.DENY else Verdict.YES
+
+    def _as_dns(self, value: str) -> Verdict:
         if self.dns is None:
             return Verdict.NO
         try:

@@ -7,6 +7,7 @@ from gateway.policy.authentication_documents import SignatureAuthentication
 from gateway.policy.bundle_draft import BundleDraft
 from gateway.policy.complaints import Path, Value, did_you_mean
 from gateway.policy.document import Endpoint, Policy, RevocationPolicy
+from gateway.policy.name_references import check_names, lists_named
 from gateway.policy.rules import CompiledPolicy
 from gateway.policy.yaml_marks import Document
 
@@ -54,6 +55,10 @@ def check_references(draft: BundleDraft, policy: Policy | RevocationPolicy, docu
     for key, certificate in policy.authenticate.trusts.items():
         refer(draft, document, ("authenticate", key, "trust"), "TrustStore", certificate.trust)
     _check_authority(draft, policy.authenticate.signature, document)
+    if isinstance(policy, Policy):
+        check_names(policy, document, draft.found)
+        for path, name in lists_named(policy.names):
+            refer(draft, document, path, "List", name)
 
 
 def _check_authority(
@@ -74,7 +79,8 @@ def _check_authority(
 
 def check_binding(draft: BundleDraft, policy: CompiledPolicy, document: Document) -> None:
     """Where nothing is proven, every account must be somebody's whom the administrator knows."""
-    if policy.authenticate.acme is None or policy.authenticate.acme.challenges:
+    rule = policy.authenticate.acme
+    if rule is None or rule.challenges or rule.bound or rule.groups is not None:
         return
     for name in sorted(policy.endpoints):
         endpoint = draft.endpoints.get((policy.protocol, name))
@@ -84,7 +90,7 @@ def check_binding(draft: BundleDraft, policy: CompiledPolicy, document: Document
             text = (
                 f"no challenge is asked for, and anybody may open an account at the {policy.protocol} "
                 f"endpoint {name!r}, so anybody could have any name; write options: {{eab: always}} there, "
-                "or name a challenge here"
+                "or name a challenge or eab: required here"
             )
             draft.found.add(document, ("authenticate", "acme-account", "challenges"), text)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from gateway.model.enrolment import EnrolmentRequest, Operation
 from gateway.model.keys import ClientKey
 from gateway.model.names import DistinguishedName, GeneralName
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.names import names_match, san_sets_match
+from gateway.policy.content_rules import NewKey, RenewalRule
 from gateway.policy.facts import Facts, PreviousCertificate
-from gateway.policy.rules import CompiledPolicy, NewKey, SubjectForm
+from gateway.policy.rules import CompiledPolicy, SubjectForm
 
 RENEWING = frozenset({Operation.RENEW, Operation.REKEY})
 PlannedNames = tuple[DistinguishedName, tuple[GeneralName, ...]]
@@ -32,9 +35,8 @@ def renewal_reasons(
         text = "the certificate that is to be renewed was not issued here; enrol for a first one instead"
         return [_reason(policy, ReasonCode.RENEWAL_NOT_OURS, text, "renews")]
     found = []
-    window = policy.renewal.window
-    if window is not None and facts.now < previous.not_after - window:
-        opens = previous.not_after - window
+    opens = window_opens(policy.renewal, previous.not_before, previous.not_after)
+    if opens is not None and facts.now < opens:
         text = f"it is too early to renew; this is possible from {opens:%Y-%m-%dT%H:%M:%SZ} on"
         found.append(_reason(policy, ReasonCode.RENEWAL_WINDOW, text, "renews", "window"))
     if names is not None:
@@ -42,6 +44,15 @@ def renewal_reasons(
     if isinstance(request.key, ClientKey):
         found += _key_reasons(policy, request, request.key, previous)
     return found
+
+
+def window_opens(rule: RenewalRule, not_before: datetime, not_after: datetime) -> datetime | None:
+    """From when on a certificate with this life may be renewed; None: at any time."""
+    if rule.window is not None:
+        return not_after - rule.window
+    if rule.window_percent is not None:
+        return not_after - (not_after - not_before) * rule.window_percent / 100
+    return None
 
 
 def _name_reasons(
@@ -53,7 +64,8 @@ def _name_reasons(
 ) -> list[Reason]:
     found = []
     code = ReasonCode.RENEWAL_NAMES_DIFFER
-    if previous.sans and not request.identity.sans and not policy.renewal.copy_missing_san:
+    asked = request.identity.sans or policy.renewal.copy_missing_san
+    if previous.sans and not asked and not san_sets_match(sans, previous.sans):
         text = "the CSR has no alternative names, but the certificate to renew has; ask for the same ones"
         found.append(_reason(policy, code, text, "identity.sans", "missing_san"))
     elif policy.renewal.deny_name_change and not san_sets_match(sans, previous.sans):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.errors import MalformedMessage
@@ -18,29 +18,24 @@ from gateway.model.names import (
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.name_syntax import folded, shown
 from gateway.pki.names import encode_name
+from gateway.policy.attribute_values import (
+    MAX_ATTRIBUTES,
+    USUAL_MAX_CHARACTERS,
+    as_signed,
+    is_text,
+    length_fault,
+)
 from gateway.policy.facts import PreviousCertificate
-from gateway.policy.name_rules import Verdict
+from gateway.policy.name_rules import NOTHING_KNOWN, Known, Verdict
 from gateway.policy.rules import AttributeRule, AttributeSource, CompiledPolicy, SubjectForm
 from gateway.policy.san_check import JudgedNames
+from gateway.policy.template import TemplateFault
 
-MAX_ATTRIBUTES = 50
 _PATH = "identity.subject"
-_USUAL_MAX_CHARACTERS = 64  # RFC 5280 appendix A.1: ub-common-name and most others
-# RFC 5280 appendix A.1, and RFC 4519's attributes in their usual bounds
-_MAX_CHARACTERS = {
-    ATTRIBUTE_OIDS[name]: longest
-    for name, longest in (
-        *(("C", 2), ("L", 128), ("ST", 128), ("SN", 128), ("pseudonym", 128), ("emailAddress", 255)),
-        *(("DC", 255), ("UID", 256), ("unstructuredName", 255), ("unstructuredAddress", 255)),
-        *(("street", 128), ("description", 1024)),
-    )
-}
-_KEPT_TAGS = frozenset({12, 19, 22})  # UTF8String, PrintableString, IA5String
 # These have one string type only, so that not every text can be written (RFC 5280 appendix A.1).
 _NARROW = frozenset(
     ATTRIBUTE_OIDS[name] for name in ("C", "serialNumber", "dnQualifier", "DC", "emailAddress")
 )
-_CHARACTER_STRINGS = frozenset({12, 18, 19, 20, 22, 26, 28, 30})  # ASN.1 tags of DirectoryString and its kin
 
 
 @dataclass(slots=True)
@@ -52,27 +47,38 @@ class JudgedSubject:
     dropped: list[str] = field(default_factory=list)
 
 
-def judge_subject(
+def make_subject(
     policy: CompiledPolicy,
     requested: DistinguishedName,
-    names: JudgedNames,
     previous: PreviousCertificate | None,
+    known: Known = NOTHING_KNOWN,
 ) -> JudgedSubject:
-    """Make the subject from the request, the alternative names of the plan or the previous certificate.
+    """Make the subject from the request or the previous certificate, before the alternative names are known.
 
-    A CN is not called missing among alternative names if it was just refused as one of them.
+    The form ``first-dns`` is made of those: here it is empty.
     """
     judged = JudgedSubject()
     match policy.names.subject:
         case SubjectForm.FIRST_DNS:
-            _first_dns(policy, requested, names, judged)
+            pass
         case SubjectForm.KEEP_FROM_PREVIOUS:
             judged.subject = previous.subject if previous is not None else DistinguishedName()
         case SubjectForm.RULES:
-            _by_rules(policy, requested, judged)
-            if policy.names.cn_in_san:
-                _hold_cn_against_sans(policy, names, judged)
+            _by_rules(policy, requested, known, judged)
     return judged
+
+
+def hold_against_names(
+    policy: CompiledPolicy, requested: DistinguishedName, names: JudgedNames, judged: JudgedSubject
+) -> None:
+    """Make the subject of the alternative names, or hold its CN against them, as the policy says.
+
+    A CN is not called missing among alternative names if it was just refused as one of them.
+    """
+    if policy.names.subject is SubjectForm.FIRST_DNS:
+        _first_dns(policy, requested, names, judged)
+    elif policy.names.subject is SubjectForm.RULES and policy.names.cn_in_san:
+        _hold_cn_against_sans(policy, names, judged)
 
 
 def _first_dns(
@@ -96,7 +102,7 @@ def _first_dns(
         text = "an alternative name must be asked for; the first DNS name becomes the CN"
         judged.reasons.append(_reason(policy, ReasonCode.NAME_MISSING, text))
     # A certificate for addresses alone has an empty subject: an address is no CN, and clients fail on one.
-    if names and len(names[0]) <= _USUAL_MAX_CHARACTERS:
+    if names and len(names[0]) <= USUAL_MAX_CHARACTERS:
         judged.subject = DistinguishedName(((AttributeTypeAndValue(CN_OID, names[0]),),))
 
 
@@ -107,21 +113,22 @@ def _is_among(value: str, names: Sequence[GeneralName]) -> bool:
     )
 
 
-def _by_rules(policy: CompiledPolicy, requested: DistinguishedName, judged: JudgedSubject) -> None:
+def _by_rules(
+    policy: CompiledPolicy, requested: DistinguishedName, known: Known, judged: JudgedSubject
+) -> None:
     if sum(map(len, requested.rdns)) > MAX_ATTRIBUTES:
         text = f"the subject has more than {MAX_ATTRIBUTES} attributes"
         judged.reasons.append(_reason(policy, ReasonCode.SUBJECT_ATTRIBUTE, text))
         return
     seen: set[str] = set()
     rdns = []
+    given = _given(policy, known, judged)
     for rdn in requested.rdns:
-        kept = [made for asked in rdn if (made := _attribute(policy, asked, seen, judged)) is not None]
+        found = [_attribute(policy, asked, given, seen, known, judged) for asked in rdn]
+        kept = tuple(attribute for attribute in found if attribute is not None)
         if kept:
-            rdns.append(tuple(kept))
-    for rule in policy.names.fixed:
-        if rule.oid not in seen:
-            seen.add(rule.oid)
-            rdns.append((AttributeTypeAndValue(rule.oid, rule.value, rule.tag),))
+            rdns.append(kept)
+    rdns += [(attribute,) for oid, attribute in given.items() if oid not in seen]
     judged.subject = DistinguishedName(tuple(rdns))
     for rule in policy.names.required:
         if not judged.subject.values(rule.oid) and not _refused(judged, rule):
@@ -130,8 +137,34 @@ def _by_rules(policy: CompiledPolicy, requested: DistinguishedName, judged: Judg
     _hold_against_encoding(policy, judged)
 
 
+def _given(policy: CompiledPolicy, known: Known, judged: JudgedSubject) -> dict[str, AttributeTypeAndValue]:
+    """The attributes that the policy sets itself; one that cannot be made refuses the request."""
+    found = {}
+    for rule in policy.names.fixed:
+        made: str | TemplateFault = rule.value
+        if rule.template is not None:
+            made = rule.template.render(known.words)
+        if isinstance(made, TemplateFault):
+            code = ReasonCode.NAME_MISSING if made.missing else ReasonCode.NAME_MALFORMED
+            text = f"{rule.label} cannot be made: {made}"
+            judged.reasons.append(_reason(policy, code, text, rule))
+            continue
+        attribute = AttributeTypeAndValue(rule.oid, made, rule.tag)
+        fault = length_fault(attribute, rule.label) if rule.template is not None else None
+        if fault is not None:
+            judged.reasons.append(_reason(policy, ReasonCode.NAME_MALFORMED, fault, rule))
+            continue
+        found[rule.oid] = attribute
+    return found
+
+
 def _attribute(
-    policy: CompiledPolicy, asked: AttributeTypeAndValue, seen: set[str], judged: JudgedSubject
+    policy: CompiledPolicy,
+    asked: AttributeTypeAndValue,
+    given: Mapping[str, AttributeTypeAndValue],
+    seen: set[str],
+    known: Known,
+    judged: JudgedSubject,
 ) -> AttributeTypeAndValue | None:
     rule = policy.names.attributes.get(asked.oid)
     if rule is None:
@@ -146,16 +179,14 @@ def _attribute(
     if rule.source is AttributeSource.DROP:
         judged.dropped.append(rule.label)
         return None
-    if rule.source is AttributeSource.FIXED:
-        if asked.oid in seen:
-            return None
+    if rule.source is not AttributeSource.CSR:
+        first = asked.oid not in seen
         seen.add(asked.oid)
-        return AttributeTypeAndValue(rule.oid, rule.value, rule.tag)
-    fault = _value_fault(policy, rule, asked, seen)
+        return given.get(asked.oid) if first else None
+    fault = _value_fault(policy, rule, asked, seen, known)
     seen.add(asked.oid)
     if fault is None:
-        # RFC 5280 4.1.2.4: T61String, BMPString and the like are not to be used in new certificates
-        return asked if asked.tag in _KEPT_TAGS else AttributeTypeAndValue(asked.oid, asked.value)
+        return as_signed(asked)
     if policy.names.drop_extra and fault.code is not ReasonCode.NAME_MALFORMED:
         judged.dropped.append(rule.label)
     else:
@@ -164,21 +195,20 @@ def _attribute(
 
 
 def _value_fault(
-    policy: CompiledPolicy, rule: AttributeRule, asked: AttributeTypeAndValue, seen: set[str]
+    policy: CompiledPolicy, rule: AttributeRule, asked: AttributeTypeAndValue, seen: set[str], known: Known
 ) -> Reason | None:
     value = asked.value
-    longest = _MAX_CHARACTERS.get(rule.oid, _USUAL_MAX_CHARACTERS)
     code = ReasonCode.SUBJECT_CN if rule.oid == CN_OID else ReasonCode.SUBJECT_ATTRIBUTE
-    if asked.tag not in _CHARACTER_STRINGS or not value.isprintable() or not value.strip():
+    if not is_text(asked):
         text = f"the value of {rule.label} is no printable text"
         return _reason(policy, ReasonCode.NAME_MALFORMED, text, rule)
     if asked.oid in seen:
         text = f"the subject has {rule.label} more than once; send it once"
         return _reason(policy, code, text, rule)
-    if len(value) > longest:
-        text = f"{rule.label} {shown(value)} has {len(value)} characters; at most {longest} are allowed"
+    text = length_fault(asked, rule.label) or ""
+    if text:
         return _reason(policy, code, text, rule)
-    verdict = Verdict.YES if rule.allow is None else rule.allow.judge(value)
+    verdict = Verdict.YES if rule.allow is None else rule.allow.judge(value, known)
     if verdict is Verdict.YES or rule.allow is None:
         return None
     text = f"{rule.label} {shown(value)} is not allowed here; allowed are {rule.allow.allowed_text}"

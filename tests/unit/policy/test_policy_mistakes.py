@@ -197,12 +197,12 @@ MISTAKES = {
         5,
         "names.subject.O: nothing bounds this value; add allow:",
     ),
-    "planned-source": (
+    "template-without-value": (
         "{source: csr, allow: {plain: true, suffix: [test]}}",
         "{source: template}",
         10,
-        18,
-        "'template' is not available in this version; use csr, fixed or drop",
+        5,
+        "a template attribute has no value; add the key value",
     ),
     "fixed-without-value": (
         "{source: csr, allow: {plain: true, suffix: [test]}}",
