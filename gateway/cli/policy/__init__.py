@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli.policy import check
+from gateway.cli.policy import check, testing
 
 app = typer.Typer(
     name="policy",
@@ -14,3 +14,4 @@ app = typer.Typer(
 )
 app.command("validate")(check.validate)
 app.command("schema")(check.schema)
+app.command("test")(testing.run_tests)
