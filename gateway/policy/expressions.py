@@ -73,6 +73,7 @@ class Expression:
     documents that it asks; ``most``: entries that a list which it is given may have."""
 
     source: str
+    path: Path  # in its document
     where: str
     words: frozenset[str]
     lists: tuple[str, ...]
@@ -124,13 +125,13 @@ def compile_expression(
     """
     where = document.where(path)
     try:
-        return _compiled(text, where, without or {})
+        return _compiled(text, path, where, without or {})
     except Misfit as fault:
         found.add(document, path, str(fault))
-        return Expression(text, where, frozenset(), (), frozenset(), 0, None)
+        return Expression(text, path, where, frozenset(), (), frozenset(), 0, None)
 
 
-def _compiled(text: str, where: str, without: Mapping[str, str]) -> Expression:
+def _compiled(text: str, path: Path, where: str, without: Mapping[str, str]) -> Expression:
     if not text.strip():
         raise Misfit(f"the expression is empty; {_EXAMPLE}")
     if len(text) > MAX_CHARACTERS:
@@ -156,6 +157,7 @@ def _compiled(text: str, where: str, without: Mapping[str, str]) -> Expression:
     makes_lists = any(call.name in ("map", "filter") for call in outline.calls)
     return Expression(
         source=text,
+        path=path,
         where=where,
         words=words,
         lists=lists,
