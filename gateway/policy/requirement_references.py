@@ -21,9 +21,6 @@ def check_requirements(draft: BundleDraft, policy: Policy | RevocationPolicy, do
         if rules.allow_list is not None:
             text = "who may revoke is not looked up in a list; remove it, and name groups or a trust store"
             draft.found.add(document, path, text, of_key=True)
-        if rules.challenge is not None and rules.challenge.bind:
-            text = "a revocation asks for no subject that a challenge could be bound to; remove it"
-            draft.found.add(document, ("authenticate", "challenge", "bind"), text, of_key=True)
         return
     if rules.allow_list is None:
         return
