@@ -150,7 +150,8 @@ def read_policies(sources: tuple[PolicySource, ...], registry: Registry) -> Poli
 
 
 def compile_kept(kept: bytes, registry: Registry, directory: Path | None = None) -> Policies:
-    """Compile what ``Policies.kept`` holds. Nothing is read from ``directory``.
+    """Compile what ``Policies.kept`` holds. Nothing is read from ``directory``; the content of lists in files
+    stays unknown until ``ListFollower`` reads it.
 
     Raises ConfigurationError, also if it is damaged or of a later version.
     """
@@ -168,7 +169,7 @@ def compile_kept(kept: bytes, registry: Registry, directory: Path | None = None)
             raise ConfigurationError(f"the file {path!r} was not kept; activate the policies again")
         return files[path]
 
-    return Policies(load_bundle(sources, registry, read), kept)
+    return Policies(load_bundle(sources, registry, read, lambda _source, _path: None), kept)
 
 
 def texts_of_documents(row: BundleRow) -> str:

@@ -40,6 +40,21 @@ Take = Callable[[], None]
 Check = Callable[[Bundle, BackendSet], Awaitable[Take]]
 
 
+def both_checks(one: Check, other: Check) -> Check:
+    """Both must agree; what is to be done then is done in their order."""
+
+    async def check(bundle: Bundle, backends: BackendSet) -> Take:
+        takes = (await one(bundle, backends), await other(bundle, backends))
+
+        def take() -> None:
+            for each in takes:
+                each()
+
+        return take
+
+    return check
+
+
 class PolicyReload:
     """Holds the policies of this worker; ``bundle`` and ``backends`` change together between two requests."""
 

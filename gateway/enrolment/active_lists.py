@@ -49,7 +49,11 @@ class ActiveLists:
             elif name in self._known and _source(self._lists[name]) == _source(one):
                 known[name] = self._known[name]
         self._lists, self._known, self._built = lists, known, None
-        self.problems = {name: text for name, text in self.problems.items() if name in lists}
+        self.problems = {
+            name: text
+            for name, text in self.problems.items()
+            if name in lists and lists[name].content is None
+        }
 
     def put(self, name: str, content: ListContent, good_until: datetime | None = None) -> None:
         """Take newer content of one list."""

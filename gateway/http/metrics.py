@@ -85,6 +85,12 @@ class Metrics:
             "Times that a worker could not take other policies and went on with those that it had",
             registry=self.registry,
         )
+        self._list_failed = Counter(
+            "pkigate_list_failed",
+            "Times that newer content of a list could not be taken and the old one stayed in use",
+            ("list",),
+            registry=self.registry,
+        )
         self._recorder_depth = Gauge(
             "pkigate_recorder_queue",
             "Units that wait for the recorder",
@@ -123,6 +129,10 @@ class Metrics:
     def policy_reload_failed(self) -> None:
         """Count that other policies could not be taken."""
         self._policy_reload_failed.inc()
+
+    def list_failed(self, name: str) -> None:
+        """Count that newer content of a list could not be taken."""
+        self._list_failed.labels(name).inc()
 
     def recorder(self, depth: int, counts: RecorderCounts) -> None:
         """Note how many units wait, and what was done since the last call; called once a second."""

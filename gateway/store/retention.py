@@ -14,7 +14,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Table, and_, bindp
 
 from gateway.clock import to_epoch_s
 from gateway.model.evidence import SCEP_CHALLENGE
-from gateway.store.schema import CREDENTIAL, JOB
+from gateway.store.schema import CREDENTIAL, JOB, LIMIT_HOLD, LIMIT_WINDOW
 from gateway.store.statement import Statement
 from gateway.store.store import Store
 from gateway.store.unit import Unit
@@ -24,6 +24,7 @@ BATCH_ROWS = 1000
 BATCHES = 20  # of one table, each time
 JOBS_KEPT = timedelta(days=7)
 CHALLENGES_KEPT = timedelta(days=365)
+LIMITS_KEPT = timedelta(hours=1)  # after nothing counts them: clocks of several hosts may differ
 
 Read = Callable[[Callable[[Connection], int | None]], Awaitable[int | None]]
 Commit = Callable[[Unit], Awaitable[None]]
@@ -81,6 +82,23 @@ class JobRetention:
     async def prune(self, now: datetime) -> None:
         """Remove some of what is older. Raises StoreUnavailable and Overloaded."""
         await self._sweep.run(self._store.reader.read, self._store.recorder.commit, now - JOBS_KEPT)
+
+
+class LimitRetention:
+    """Windows that have gone by, and active certificates that have expired: nothing counts them any more."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        before = bindparam("before_s", type_=BigInteger)
+        self._sweeps = (
+            Sweep(LIMIT_WINDOW, LIMIT_WINDOW.c.until < before),
+            Sweep(LIMIT_HOLD, LIMIT_HOLD.c.until < before),
+        )
+
+    async def prune(self, now: datetime) -> None:
+        """Remove some of them. Raises StoreUnavailable and Overloaded."""
+        for sweep in self._sweeps:
+            await sweep.run(self._store.reader.read, self._store.recorder.commit, now - LIMITS_KEPT)
 
 
 class ChallengeRetention:
