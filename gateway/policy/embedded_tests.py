@@ -14,6 +14,7 @@ from gateway.model.enrolment import CertificatePlan
 from gateway.policy.complaints import Path
 from gateway.policy.registry import Registry
 from gateway.policy.rules import AdmissionPolicy, Bundle
+from gateway.policy.sample_credentials import unknown_facts
 from gateway.policy.sample_documents import EmbeddedTest, Expected, SampleRequest
 from gateway.policy.sample_request import make_trial
 from gateway.policy.selection import accepted_kinds
@@ -83,9 +84,12 @@ def _result(
     path: Path,
 ) -> TestResult:
     """Decide on the test's request and compare."""
+    unknown = [
+        Difference(("request", "client", name), text) for name, text in unknown_facts(test.request, policy)
+    ]
     trial = make_trial(test.request, policy)
     tried = decide(bundle, trial)
-    found = tuple(_differences(bundle, registry, policy, test, trial, tried))
+    found = (*unknown, *_differences(bundle, registry, policy, test, trial, tried))
     verdict = verdict_of(tried.decision)
     return TestResult(policy.name, test.name, document, path, verdict, tried.decision, found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from gateway.model.enrolment import EnrolmentRequest, Operation
@@ -32,8 +33,11 @@ from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.certificate import parse_certificate
 from gateway.policy.authentication_rules import (
     AuthenticationRule,
+    CertificateRule,
     Require,
 )
+from gateway.policy.complaints import did_you_mean
+from gateway.policy.extraction import NotAsAsked, check_asked, extracted
 from gateway.policy.proof_check import challenges_for
 from gateway.policy.renewal_check import RENEWING
 from gateway.policy.rules import (
@@ -135,8 +139,9 @@ def sample_credentials(
     policy: AdmissionPolicy,
     request: EnrolmentRequest,
     kinds: Sequence[CredentialKind],
+    certificate_der: bytes | None = None,
 ) -> tuple[tuple[VerifiedCredential, ...], dict[CredentialKind, Reason]]:
-    """Those that stand up to verification, and why the others do not."""
+    """Those that stand up to verification, and why the others do not. ``certificate_der`` is a real one."""
     verified: list[VerifiedCredential] = []
     refused: dict[CredentialKind, Reason] = {}
     for kind in kinds:
@@ -144,12 +149,56 @@ def sample_credentials(
         if fault is not None:
             refused[kind] = fault
         elif kind in _CERTIFICATES:
-            verified.append(_client(sample, policy, request, kind))
+            client = _client(sample, policy, request, kind, certificate_der)
+            rule = certificate_rule(policy.authenticate, kind)
+            if rule is not None and (certificate_der is not None or _is_described(sample)):
+                try:
+                    client = _as_asked(rule, client)
+                except NotAsAsked as missing:
+                    place = f"{policy.name}.authenticate.{missing.key}"
+                    refused[kind] = replace(missing.reason, rule=place, where=missing.where)
+                    continue
+            verified.append(client)
         elif kind == ACME_ACCOUNT:
             verified.append(_account(sample, policy, request))
         else:
             verified.append(_stored(_written(sample, kind), kind))
     return tuple(verified), refused
+
+
+def certificate_rule(rule: AuthenticationRule, kind: CredentialKind) -> CertificateRule | None:
+    """The rule that verifies certificates of this kind."""
+    if kind == MTLS:
+        return rule.mtls or rule.renewal  # as in authn.claims
+    return rule.renewal if kind == RENEWAL_CERT else rule.signature
+
+
+def unknown_facts(sample: SampleRequest, policy: AdmissionPolicy) -> Iterator[tuple[str, str]]:
+    """Facts of the client that no rule of the policy reads in a certificate, with what to say of each."""
+    if sample.client is None:
+        return
+    rules = [certificate_rule(policy.authenticate, kind) for kind in (MTLS, RENEWAL_CERT, SIGNATURE)]
+    known = {fact.name for rule in rules if rule is not None for fact in rule.extract}
+    for name in sample.client.facts:
+        if name not in known:
+            near = did_you_mean(name, known | set(SampleClient.model_fields))
+            yield name, f"no `extract` of this policy gives the fact {name!r}; {near}"
+
+
+def _is_described(sample: SampleRequest) -> bool:
+    return sample.client is not None and says_names(sample.client)
+
+
+def _as_asked(rule: CertificateRule, client: VerifiedCredential) -> VerifiedCredential:
+    """With the facts that stand in its certificate; those that the sample says count before them.
+
+    Raises NotAsAsked.
+    """
+    leaf = parse_certificate(client.certificate_der or b"")
+    if rule.asked is not None:
+        check_asked(rule.asked, leaf)
+    found = dict(extracted(rule.extract, leaf)) | dict(client.facts)
+    return replace(client, facts=tuple(found.items()))
 
 
 def _written(sample: SampleRequest, kind: CredentialKind) -> SampleCredential:
@@ -218,14 +267,18 @@ def _proven(
 
 
 def _client(
-    sample: SampleRequest, policy: AdmissionPolicy, request: EnrolmentRequest, kind: CredentialKind
+    sample: SampleRequest,
+    policy: AdmissionPolicy,
+    request: EnrolmentRequest,
+    kind: CredentialKind,
+    certificate_der: bytes | None,
 ) -> VerifiedCredential:
     """At a renewal it is the certificate that is renewed, unless it has names of its own."""
     client = sample.client or SampleClient.model_validate({})
     renewed_der = request.renews_der if request.operation in RENEWING else None
-    if renewed_der is not None and not says_names(client):
+    if certificate_der is None and renewed_der is not None and not says_names(client):
         certificate_der = renewed_der
-    else:
+    if certificate_der is None:
         subject, sans = request.identity.subject, request.identity.sans
         if says_names(client):
             subject, sans = sample_subject(client.subject), sample_sans(client)

@@ -7,6 +7,7 @@ its match, a verified credential of the first kind that it takes, a key that it 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 
 from gateway.model.enrolment import Correlation, EnrolmentRequest, Extension, Operation, RequestedIdentity
@@ -52,13 +53,26 @@ _NULL_DER = b"\x05\x00"
 _CA_DER = der.sequence(der.tlv(der.BOOLEAN, b"\xff"))
 
 
-def make_trial(sample: SampleRequest, policy: AdmissionPolicy) -> Trial:
-    """The sample with everything that it does not say, as fits ``policy``."""
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Real things that stand in for what a sample describes."""
+
+    identity: RequestedIdentity | None = None
+    key: ClientKey | None = None
+    csr_der: bytes | None = None
+    certificate_der: bytes | None = None  # authenticates; at a renewal it is the one that is renewed
+
+
+def make_trial(sample: SampleRequest, policy: AdmissionPolicy, given: Given | None = None) -> Trial:
+    """The sample with everything that it does not say, as fits ``policy``. ``given`` counts before it."""
+    given = given or Given()
     operation = _operation(sample, policy)
     kinds = kinds_of(sample, policy, operation)
-    identity = _identity(sample, operation)
-    key = _key(sample, policy)
-    previous_der = _previous_der(sample, policy, identity, key) if operation in RENEWING else None
+    identity = given.identity or _identity(sample, operation)
+    key = given.key or _key(sample, policy)
+    previous_der = None
+    if operation in RENEWING:
+        previous_der = given.certificate_der or _previous_der(sample, policy, identity, key)
     request = EnrolmentRequest(
         protocol=ProtocolName(sample.protocol or policy.protocol),
         endpoint=EndpointName(sample.endpoint or _preferred(policy.endpoints, "default")),
@@ -69,12 +83,13 @@ def make_trial(sample: SampleRequest, policy: AdmissionPolicy) -> Trial:
         remote=RemoteInfo(sample.source_ip or _address(policy)),
         presented=tuple(PRESENTED[kind] for kind in kinds),
         profile=sample.profile or _preferred(policy.profiles, "") or None,
+        csr_der=given.csr_der,
         renews_der=previous_der,
         not_before=sample.not_before,
         not_after=sample.not_after,
         linking=_linking(sample, policy),
     )
-    credentials, refused = sample_credentials(sample, policy, request, kinds)
+    credentials, refused = sample_credentials(sample, policy, request, kinds, given.certificate_der)
     facts = Facts(
         now=sample.now,
         previous=_previous(sample, previous_der),

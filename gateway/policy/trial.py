@@ -102,7 +102,7 @@ def _unaccepted_challenge(
 
 def _refused(bundle: Bundle, chosen: Admitted, fault: Reason) -> Deny:
     policy = chosen.policy
-    placed = replace(fault, rule=policy.name, where=policy.authenticate.where)
+    placed = fault if fault.rule else replace(fault, rule=policy.name, where=policy.authenticate.where)
     step = TraceStep("authenticate", placed.rule, "refused", f"{placed.code}: {placed.message}", placed.where)
     return Deny(policy.name, bundle.sha256, (placed,), (*chosen.trace, step))
 
