@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.policy.document import AnyDocument, Compat, Endpoint
+from gateway.policy.guardrail_rules import CompiledGuardrail
 from gateway.policy.lists import CompiledList
 from gateway.policy.registry import Registry
 from gateway.policy.rules import (
@@ -47,6 +48,7 @@ class BundleDraft:
     trust_stores: dict[str, CompiledTrustStore] = field(default_factory=dict)
     lists: dict[str, CompiledList] = field(default_factory=dict)
     policies: list[AdmissionPolicy] = field(default_factory=list)
+    guardrails: list[CompiledGuardrail] = field(default_factory=list)
     compatibility: list[CompiledCompat] = field(default_factory=list)
     declared: set[tuple[str, str, str]] = field(default_factory=set)
     unreadable: bool = False

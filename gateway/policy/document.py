@@ -13,49 +13,32 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from gateway.policy.authentication_documents import Authenticate
+from gateway.policy.check_documents import Checks, check_ids
 from gateway.policy.complaints import Misfit, Path
+from gateway.policy.content_rules import NewKey
+from gateway.policy.guardrail_documents import Guardrail
 from gateway.policy.limit_documents import Limits, check_limits
 from gateway.policy.list_documents import List
 from gateway.policy.match_documents import (
     ISSUES_NOTHING,
     AnyMatch,
-    LabelName,
-    LabelValue,
     Match,
     RevocationMatch,
 )
+from gateway.policy.metadata import ApiVersion, EndpointMetadata, Metadata
 from gateway.policy.name_documents import NamesRules, StrictModel
+from gateway.policy.routing_documents import IssueRules, check_reach
 from gateway.policy.rule_documents import (
     ApprovalRules,
     ExtensionsRules,
-    IssueRule,
     KeyRules,
     RenewalRules,
     ValidityRules,
 )
-from gateway.policy.content_rules import NewKey
+from gateway.policy.sample_documents import MAX_TESTS, EmbeddedTest
 from gateway.policy.terms import Duration, ObjectName, Words, as_list
 
-ApiVersion = Literal["pkigate/v1"]
-PLANNED_KINDS = frozenset({"Guardrail", "NotificationRoute"})
-
-
-class Metadata(StrictModel):
-    """Who and what a document is."""
-
-    name: ObjectName = Field(description="Lower-case letters, digits and hyphens, at most 40")
-    owner: str = Field("", max_length=200, description="Who answers for it")
-    description: str = Field("", max_length=2000, description="What it is for")
-
-
-class EndpointMetadata(Metadata):
-    """Who and what an endpoint is."""
-
-    labels: dict[LabelName, LabelValue] = Field(
-        default_factory=dict,
-        max_length=50,
-        description="Words by which policies pick endpoints, such as {zone: lab}",
-    )
+PLANNED_KINDS = frozenset({"NotificationRoute"})
 
 
 class Endpoint(StrictModel):
@@ -170,11 +153,17 @@ def _mode(value: object) -> object:
     return value
 
 
+Tests = Annotated[
+    tuple[EmbeddedTest, ...],
+    Field(max_length=MAX_TESTS),
+]
+
+
 class Policy(StrictModel):
     """Who may have which certificate, and who issues it."""
 
     planned: ClassVar[frozenset[str]] = frozenset(
-        {"extends", "checks", "lint", "hooks", "notify", "tests", "revocation"}
+        {"extends", "lint", "hooks", "notify", "revocation"}
     )
 
     apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815
@@ -196,14 +185,10 @@ class Policy(StrictModel):
         default_factory=lambda: RenewalRules.model_validate({}), description="What a renewal may change"
     )
     limits: Limits = Field((), description="How many certificates, by whom and for what")
+    checks: Checks = Field((), description="What must be true of the certificate, as expressions of CEL")
     approval: ApprovalRules | None = Field(None, description="People who must approve first")
-    issue: Annotated[
-        tuple[IssueRule, ...],
-        BeforeValidator(
-            lambda value: [value] if isinstance(value, dict) else value,
-            json_schema_input_type=IssueRule | list[IssueRule],
-        ),
-    ] = Field(min_length=1, description="The backend that issues")
+    issue: IssueRules = Field(description="The backend that issues; of several, the first that counts")
+    tests: Tests = Field((), description="Requests and what must come of them, tried at every load")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Policy:
@@ -223,8 +208,8 @@ class Policy(StrictModel):
             raise Misfit(
                 "a rekey always brings a new key; match operation: renew only", ("renewal", "new_key")
             )
-        if len(self.issue) > 1:
-            raise Misfit("a second backend is not available in this version; keep one", ("issue", 1))
+        check_ids(self.checks)
+        check_reach(self.issue)
         return self
 
 
@@ -245,6 +230,7 @@ class RevocationPolicy(StrictModel):
     mode: Annotated[Literal["active"], BeforeValidator(_mode)] = Field("active", description="active")
     match: RevocationMatch = Field(description="Which requests this is for")
     authenticate: Authenticate = Field(description="Which credentials are verified")
+    tests: Tests = Field((), description="Requests and what must come of them, tried at every load")
 
     @model_validator(mode="after")
     def _parts_fit(self) -> RevocationPolicy:
@@ -273,7 +259,7 @@ def policy_model(value: object) -> type[Policy] | type[RevocationPolicy]:
     return RevocationPolicy if operation in ("revoke", ["revoke"]) else Policy
 
 
-AnyDocument = Endpoint | Backend | TrustStore | List | Compat | Policy | RevocationPolicy
+AnyDocument = Endpoint | Backend | TrustStore | List | Compat | Guardrail | Policy | RevocationPolicy
 
 DOCUMENT_KINDS: dict[str, tuple[type[AnyDocument], ...]] = {
     "Endpoint": (Endpoint,),
@@ -281,5 +267,6 @@ DOCUMENT_KINDS: dict[str, tuple[type[AnyDocument], ...]] = {
     "TrustStore": (TrustStore,),
     "List": (List,),
     "Compat": (Compat,),
+    "Guardrail": (Guardrail,),
     "Policy": (Policy, RevocationPolicy),
 }

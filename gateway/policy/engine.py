@@ -27,6 +27,7 @@ from gateway.policy.authentication_rules import (
     PopLinking,
     Require,
 )
+from gateway.policy.conditions import Ending, PlanConditions, plan_conditions
 from gateway.policy.credential_check import (
     credential_reasons,
     is_renewed_by_itself,
@@ -36,6 +37,8 @@ from gateway.policy.credential_check import (
 from gateway.policy.describe import describe, profiles
 from gateway.policy.extension_check import JudgedExtensions, judge_extensions
 from gateway.policy.facts import Facts, PreviousCertificate
+from gateway.policy.guardrail_check import Granted, judge_guardrails
+from gateway.policy.guardrail_rules import CompiledGuardrail
 from gateway.policy.key_check import key_reasons, reuse_reasons
 from gateway.policy.lists import AskedLists
 from gateway.policy.name_check import judge_names
@@ -110,6 +113,7 @@ class _Judgement:
     trace: list[TraceStep]
     reasons: list[Reason] = field(default_factory=list)
     names_only: bool = False
+    guardrails: tuple[CompiledGuardrail, ...] = ()
 
     def note(self, step: str, where: str, reasons: list[Reason], message: str, verdict: str = "ok") -> None:
         """Write one line of the trace if all is well, else one for every reason."""
@@ -133,6 +137,7 @@ class _Content:
     names: JudgedNames
     extensions: JudgedExtensions
     validity: JudgedValidity
+    conditions: PlanConditions
 
 
 def evaluate(
@@ -142,6 +147,7 @@ def evaluate(
     asked = AskedLists(facts.lists, bundle.lists) if bundle.lists else None
     known = facts if asked is None else replace(facts, lists=asked)
     judgement = _Judgement(selected.policy, request, evidence, known, [*selected.trace])
+    judgement.guardrails = bundle.guardrails_at(request.protocol, request.endpoint)
     try:
         decision = _evaluated(bundle, judgement)
         return decision if asked is None else _with_lists(decision, asked)
@@ -183,6 +189,7 @@ def preview(
     """
     policy = selected.policy
     judgement = _Judgement(policy, request, evidence, facts, [*selected.trace], names_only=True)
+    judgement.guardrails = bundle.guardrails_at(request.protocol, request.endpoint)
     try:
         return _previewed(judgement)
     except Exception:  # as in evaluate
@@ -239,7 +246,8 @@ def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
     if proving(evidence):
         found = unproven_reasons(policy, evidence, content.subject, content.names.kept)
         judgement.note("proof", policy.authenticate.where, found, proof_text(evidence, content.names.kept))
-    if judgement.reasons:
+    ending = _ending(judgement, content)
+    if ending is None:
         return _denied(bundle, judgement)
     plan = CertificatePlan(
         subject=content.subject,
@@ -252,7 +260,7 @@ def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
         extensions=content.extensions.extensions,
         without=policy.extensions.without,
     )
-    return _allowed(bundle, judgement, plan)
+    return _allowed(bundle, judgement, plan, ending)
 
 
 def _judge_request(judgement: _Judgement) -> None:
@@ -295,7 +303,12 @@ def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
         text += f"; not taken from the CSR: {', '.join(extensions.ignored[:MAX_LISTED])}"
     judgement.note("extensions", policy.extensions.where, extensions.reasons, text, "set")
 
-    validity = judge_validity(policy, request, facts)
+    conditions = plan_conditions(
+        policy.conditions, request, judgement.evidence, facts, (subject, names.sans, key)
+    )
+    if conditions.reasons and known:
+        judgement.note("route", policy.conditions.routing.where, conditions.reasons, "")
+    validity = judge_validity(policy, request, conditions.facts)
     text = f"until {validity.not_after.isoformat(' ')}"
     if validity.capped:
         text += ", the end of the CA's own certificate"
@@ -309,7 +322,33 @@ def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
         found = renewal_reasons(policy, request, facts, planned, proven=proven)
         text = "by the certificate itself" if proven else "of a certificate that was issued here"
         judgement.note("renewal", policy.renewal.where, found, text)
-    return _Content(subject or DistinguishedName(), names, extensions, validity)
+    content = _Content(subject or DistinguishedName(), names, extensions, validity, conditions)
+    if judgement.guardrails:
+        _judge_guardrails(judgement, content, key)
+    if policy.conditions.checks and len(judgement.reasons) == refused_before:
+        found = conditions.check(validity.not_before, validity.not_after)
+        judgement.note("checks", policy.conditions.where, found, "")
+    return content
+
+
+def _judge_guardrails(judgement: _Judgement, content: _Content, key: PublicKey | None) -> None:
+    """What holds for every policy: it can refuse what this one grants, or shorten its life."""
+    granted = Granted(
+        subject=content.subject,
+        names=content.names.kept,
+        key=key,
+        key_usage=content.extensions.key_usage,
+        extended_key_usage=judgement.policy.extensions.extended_key_usage,
+        extensions=content.extensions.extensions,
+        not_before=content.validity.not_before,
+        not_after=content.validity.not_after,
+        end_is_asked=judgement.request.not_after is not None,
+        now=judgement.facts.now,
+    )
+    reasons, steps = judge_guardrails(judgement.guardrails, granted)
+    content.validity.not_after = granted.not_after
+    judgement.reasons += reasons
+    judgement.trace += steps
 
 
 def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName | None, JudgedNames]:
@@ -347,17 +386,28 @@ def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName | None, Judge
     return None if unknown else subject.subject, names
 
 
-def _allowed(bundle: Bundle, judgement: _Judgement, plan: CertificatePlan | None) -> Allow:
+def _ending(judgement: _Judgement, content: _Content) -> Ending | None:
+    """How a request goes on that nothing is said against; None: it is refused."""
+    if judgement.reasons:
+        return None
+    ending = content.conditions.ending(content.validity.not_before, content.validity.not_after)
+    if isinstance(ending, Ending):
+        return ending
+    judgement.note("approval", ending.where, [ending], "")
+    return None
+
+
+def _allowed(bundle: Bundle, judgement: _Judgement, plan: CertificatePlan, ending: Ending) -> Allow:
     policy = judgement.policy
-    trace = (*judgement.trace, *policy.closing_steps)
+    trace = (*judgement.trace, *ending.steps)
     span = policy.renewal.revoke_previous if judgement.request.operation in RENEWING else None
     revoke_previous_s = None if span is None else int(span.total_seconds())
     return Allow(
         policy.name,
         bundle.sha256,
         plan,
-        policy.route,
-        policy.approval,
+        ending.route,
+        ending.approval,
         trace,
         revoke_previous_s=revoke_previous_s,
     )

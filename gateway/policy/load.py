@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from gateway.errors import ConfigurationError
 from gateway.policy.bundle_draft import BundleDraft, ReadDocument
 from gateway.policy.compile import compile_policy, compile_revocation
+from gateway.policy.compile_guardrail import compile_guardrail, guardrails_by_place
 from gateway.policy.compile_match import overlap
 from gateway.policy.complaints import Path, did_you_mean
 from gateway.policy.document import (
@@ -26,16 +27,21 @@ from gateway.policy.document import (
     TrustStore,
     policy_model,
 )
+from gateway.policy.embedded_tests import TestResult, run_tests
+from gateway.policy.guardrail_documents import Guardrail
 from gateway.policy.list_documents import List, compile_list
 from gateway.policy.references import (
     check_binding,
     check_default_profiles,
+    check_guardrail,
+    check_lists,
     check_profiles,
     check_protocol,
     check_references,
     refer,
 )
 from gateway.policy.registry import Registry
+from gateway.policy.requirement_references import check_requirements
 from gateway.policy.rules import (
     AdmissionPolicy,
     Bundle,
@@ -54,7 +60,7 @@ from gateway.policy.sources import (
     read_list_beside,
 )
 from gateway.policy.trust import certificate_pem, compile_trust_store
-from gateway.policy.yaml_marks import MAX_COMPLAINTS, Document, read_documents, validate
+from gateway.policy.yaml_marks import MAX_COMPLAINTS, ComplaintList, Document, read_documents, validate
 
 __all__ = ["Bundle", "PolicySource", "Registry", "load_bundle", "read_directory"]
 
@@ -69,7 +75,27 @@ def load_bundle(
     those of lists.
 
     Raises ConfigurationError with one line for every mistake: ``file:line:column: path: what is wrong; what
-    would be right``.
+    would be right``. A test in a policy that fails is a mistake too.
+    """
+    bundle, results = load_with_tests(sources, registry, read_file, read_list)
+    failed = ComplaintList()
+    for result in results:
+        for difference in result.differences:
+            text = f"test {result.name!r}: {difference.text}"
+            failed.add(result.document, (*result.path, *difference.at), text)
+    failed.raise_if_any(MAX_COMPLAINTS)
+    return bundle
+
+
+def load_with_tests(
+    sources: Sequence[PolicySource],
+    registry: Registry,
+    read_file: FileReader = read_beside,
+    read_list: ListReader = read_list_beside,
+) -> tuple[Bundle, tuple[TestResult, ...]]:
+    """As ``load_bundle``, with what came of every test that stands in a policy. Failed ones are no mistake.
+
+    Raises ConfigurationError.
     """
     draft = BundleDraft(registry, read_file, read_list)
     for source in sources:
@@ -84,7 +110,13 @@ def load_bundle(
     if not draft.policies:
         name = sources[0].name if sources else "policies"
         raise ConfigurationError(f"{name}:1:1: there is no Policy, so nothing would be issued; write one")
-    return _bundle(draft)
+    bundle = _bundle(draft)
+    tests = (
+        (one.model.metadata.name, one.model.tests, one.document)
+        for one in draft.read
+        if isinstance(one.model, Policy | RevocationPolicy)
+    )
+    return bundle, run_tests(bundle, registry, tests)
 
 
 def _read_source(draft: BundleDraft, source: PolicySource) -> None:
@@ -155,6 +187,9 @@ def _compile_one(draft: BundleDraft, one: ReadDocument) -> None:
     elif isinstance(model, List):
         compiled = compile_list(model, one.document, one.source, draft.read_list, draft.found)
         draft.lists[model.metadata.name] = compiled
+    elif isinstance(model, Guardrail):
+        check_guardrail(draft, model, one.document)
+        draft.guardrails.append(compile_guardrail(model, one.document))
     elif isinstance(model, Compat):
         _compile_compat(draft, model, one.document)
 
@@ -226,12 +261,14 @@ def _compile_policies(draft: BundleDraft) -> None:
         if not isinstance(model, Policy | RevocationPolicy):
             continue
         check_references(draft, model, document)
+        check_requirements(draft, model, document)
         endpoints = draft.endpoint_labels(model.match.protocol)
         if isinstance(model, RevocationPolicy):
             compiled.append((compile_revocation(model, document, endpoints, draft.found), document))
             continue
         policy = compile_policy(model, document, endpoints, draft.found, lab=draft.registry.lab)
         check_binding(draft, policy, document)
+        check_lists(draft, policy, document)
         compiled.append((policy, document))
     for (one_policy, _), (other, document) in combinations(compiled, 2):
         if one_policy.priority == other.priority and overlap(one_policy, other):
@@ -262,6 +299,8 @@ def _bundle(draft: BundleDraft) -> Bundle:
             for protocol in {one.protocol for one in habits}
         },
         lists=draft.lists,
+        guardrails=tuple(draft.guardrails),
+        guardrail_places=guardrails_by_place(draft.guardrails, draft.endpoints),
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.policy.complaints import Misfit
-from gateway.policy.name_documents import StrictModel
+from gateway.policy.metadata import LabelName
+from gateway.policy.strict_model import StrictModel
 from gateway.policy.terms import Networks, ObjectName, Words, as_list, refuse_planned
 
 OperationName = Literal["enroll", "renew", "rekey"]
@@ -43,8 +44,6 @@ def _as_one(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
-LabelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._/-]{0,62}$")]
-LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Operations = Annotated[
     tuple[OperationName, ...],
     BeforeValidator(_operations, json_schema_input_type=OperationName | list[OperationName]),

@@ -6,8 +6,11 @@ from gateway.model.enrolment import Operation
 from gateway.policy.authentication_documents import SignatureAuthentication
 from gateway.policy.bundle_draft import BundleDraft
 from gateway.policy.complaints import Path, Value, did_you_mean
+from gateway.policy.content_references import check_content
 from gateway.policy.document import Endpoint, Policy, RevocationPolicy
+from gateway.policy.guardrail_documents import Guardrail
 from gateway.policy.name_references import check_names, lists_named
+from gateway.policy.routing_references import issuing, profile_path
 from gateway.policy.rules import CompiledPolicy
 from gateway.policy.yaml_marks import Document
 
@@ -48,15 +51,14 @@ def check_references(draft: BundleDraft, policy: Policy | RevocationPolicy, docu
         if not match.endpoint and not draft.names("Endpoint", protocol) and not draft.unreadable:
             text = f"there is no Endpoint of {protocol}, so this policy is for nothing; write one"
             draft.found.add(document, ("match", "protocol"), text)
-    for index, rule in enumerate(policy.issue if isinstance(policy, Policy) else ()):
-        single = isinstance(_at(document.value, ("issue",)), dict)
-        path = ("issue", "backend") if single else ("issue", index, "backend")
-        refer(draft, document, path, "Backend", rule.backend)
+    for path, backend, _ in issuing(policy, document) if isinstance(policy, Policy) else ():
+        refer(draft, document, path, "Backend", backend)
     for key, certificate in policy.authenticate.trusts.items():
         refer(draft, document, ("authenticate", key, "trust"), "TrustStore", certificate.trust)
     _check_authority(draft, policy.authenticate.signature, document)
     if isinstance(policy, Policy):
         check_names(policy, document, draft.found)
+        check_content(draft, policy, document, refer)
         for path, name in lists_named(policy.names):
             refer(draft, document, path, "List", name)
 
@@ -95,6 +97,26 @@ def check_binding(draft: BundleDraft, policy: CompiledPolicy, document: Document
             draft.found.add(document, ("authenticate", "acme-account", "challenges"), text)
 
 
+def check_guardrail(draft: BundleDraft, guardrail: Guardrail, document: Document) -> None:
+    """Complain of protocols and endpoints that are not there: a guardrail for nothing guards nothing."""
+    match = guardrail.match
+    if match is None:
+        return
+    for index, protocol in enumerate(match.protocol):
+        path: Path = ("match", "protocol")
+        single = isinstance(_at(document.value, path), str)
+        check_protocol(draft, document, path if single else (*path, index), protocol)
+    known = {
+        name for kind, of, name in draft.declared if kind == "Endpoint" and of in (match.protocol or {of})
+    }
+    for index, name in enumerate(match.endpoint):
+        if name not in known and not draft.unreadable:
+            path = ("match", "endpoint")
+            single = isinstance(_at(document.value, path), str)
+            text = f"there is no Endpoint {name!r} of these protocols; {did_you_mean(name, known)}"
+            draft.found.add(document, path if single else (*path, index), text)
+
+
 def check_profiles(draft: BundleDraft) -> None:
     """Profiles of a backend that knows all of its own: of endpoints (``ca``) and of what issues."""
     for one in draft.read:
@@ -102,10 +124,8 @@ def check_profiles(draft: BundleDraft) -> None:
         if isinstance(model, Endpoint):
             _check_profile(draft, one.document, ("ca",), model.backend, model.ca)
         elif isinstance(model, Policy):
-            for index, rule in enumerate(model.issue):
-                single = isinstance(_at(one.document.value, ("issue",)), dict)
-                path = ("issue", "profile") if single else ("issue", index, "profile")
-                _check_profile(draft, one.document, path, rule.backend, rule.profile)
+            for path, backend, profile in issuing(model, one.document):
+                _check_profile(draft, one.document, profile_path(path), backend, profile)
 
 
 def _check_profile(
@@ -141,6 +161,12 @@ def check_default_profiles(draft: BundleDraft) -> None:
                 "by match: {profile: ...}"
             )
             draft.found.add(one.document, ("options", "default_profile"), text)
+
+
+def check_lists(draft: BundleDraft, policy: CompiledPolicy, document: Document) -> None:
+    """Complain of List documents that an expression asks and that are not there."""
+    for name, path in policy.conditions.lists:
+        refer(draft, document, path, "List", name)
 
 
 def _at(value: Value, path: Path) -> Value:

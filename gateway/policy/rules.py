@@ -15,8 +15,10 @@ from gateway.model.enrolment import Operation
 from gateway.model.evidence import CredentialKind
 from gateway.model.names import NameKind
 from gateway.policy.authentication_rules import AuthenticationRule
+from gateway.policy.conditions import Conditions
 from gateway.policy.content_rules import ExtensionsRule, KeyRule, RenewalRule, ValidityRule
 from gateway.policy.general_names import NameGroup
+from gateway.policy.guardrail_rules import CompiledGuardrail
 from gateway.policy.limit_rules import LimitRule
 from gateway.policy.lists import CompiledList
 from gateway.policy.name_rules import AddedName, KindRule, ValueRule
@@ -134,11 +136,19 @@ class CompiledPolicy(AdmissionPolicy):
     extensions: ExtensionsRule
     validity: ValidityRule
     renewal: RenewalRule
-    approval: ApprovalRule | None
-    route: Route
-    closing_steps: tuple[TraceStep, ...]  # approval and route, the same for every request
+    conditions: Conditions
     description: str = ""
     limits: tuple[LimitRule, ...] = ()
+
+    @property
+    def approval(self) -> ApprovalRule | None:
+        """Who approves, if somebody does; whether for every request, the conditions say."""
+        return None if self.conditions.approving is None else self.conditions.approving.approval
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Every backend and profile that may come to issue, those that stand in among them."""
+        return self.conditions.routing.routes
 
     @property
     def needs_key_history(self) -> bool:
@@ -224,6 +234,15 @@ class Bundle:
     shadow_tables: Mapping[tuple[str, str, Operation], SelectionTable[CompiledPolicy]] = field(
         default_factory=dict, repr=False
     )
+
+    guardrails: tuple[CompiledGuardrail, ...] = ()
+    guardrail_places: Mapping[tuple[str, str], tuple[CompiledGuardrail, ...]] = field(
+        default_factory=dict, repr=False
+    )
+
+    def guardrails_at(self, protocol: str, endpoint: str) -> tuple[CompiledGuardrail, ...]:
+        """Those that hold for requests to this endpoint."""
+        return self.guardrail_places.get((protocol, endpoint), ())
 
     def rows(self, protocol: str, endpoint: str, operation: Operation) -> tuple[Row[CompiledPolicy], ...]:
         """The ways to fit policies for certificates here, in ascending order of priority."""
