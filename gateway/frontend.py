@@ -71,6 +71,10 @@ JobHandler = Callable[[Mapping[str, object]], Awaitable[datetime | None]]
 # why it must not be any more. Empty: go on.
 Recheck = Callable[[EndpointName, str], Awaitable[tuple[Reason, ...]]]
 
+# Gives for a SubjectPublicKeyInfo a query, as ``Records.read`` takes it, whether one of the front end's
+# accounts has this key; None: it can be no account's.
+AccountKeys = Callable[[bytes], Callable[[Any], bool] | None]
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointView:
@@ -343,11 +347,13 @@ class Services(Protocol):
 @dataclass(frozen=True, slots=True)
 class Mounted:
     """What a front end puts into the house. ``housekeeping`` runs now and then, in one worker at a time;
-    ``start`` once in each worker, when it begins to serve."""
+    ``start`` once in each worker, when it begins to serve. ``account_keys`` is for protocols whose accounts
+    are keys: such a key is not certified."""
 
     routes: tuple[PathRoute, ...]
     jobs: Mapping[str, JobHandler] = field(default_factory=dict)
     recheck: Recheck | None = None
+    account_keys: AccountKeys | None = None
     housekeeping: Callable[[], Awaitable[None]] | None = None
     start: Callable[[], Awaitable[None]] | None = None
     aclose: Callable[[], Awaitable[None]] | None = None

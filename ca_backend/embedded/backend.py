@@ -61,7 +61,7 @@ class _Issuer:
 
     def body(self, plan: CertificatePlan) -> bytes:
         """What follows the serial number in the TBSCertificate. Raises like ``TbsTemplate``."""
-        shape = ProfileShape(plan.key_usage, plan.extended_key_usage, plan.extensions)
+        shape = ProfileShape(plan.key_usage, plan.extended_key_usage, plan.extensions, plan.without)
         template = self._templates.get(shape)
         if template is None:
             template = TbsTemplate(self._fields, shape)

@@ -76,15 +76,18 @@ def authority_key_identifier(identifier: bytes) -> bytes:
     return extension(AUTHORITY_KEY_IDENTIFIER, der.sequence(der.tlv(0x80, identifier)))
 
 
-def publication(urls: PublishedUrls) -> tuple[bytes, bytes]:
-    """CRLDistributionPoints and AuthorityInfoAccess (RFC 5280 sections 4.2.1.13 and 4.2.2.1)."""
+def publication(urls: PublishedUrls) -> dict[str, bytes]:
+    """CRLDistributionPoints and AuthorityInfoAccess, by OID (RFC 5280 sections 4.2.1.13 and 4.2.2.1)."""
     full_name = der.tlv(0xA0, _uri(urls.crl))
     points = der.sequence(der.sequence(der.tlv(0xA0, full_name)))
     access = der.sequence(
         der.sequence(der.oid(_OCSP), _uri(urls.ocsp)),
         der.sequence(der.oid(_CA_ISSUERS), _uri(urls.ca_issuers)),
     )
-    return extension(CRL_DISTRIBUTION_POINTS, points), extension(AUTHORITY_INFO_ACCESS, access)
+    return {
+        CRL_DISTRIBUTION_POINTS: extension(CRL_DISTRIBUTION_POINTS, points),
+        AUTHORITY_INFO_ACCESS: extension(AUTHORITY_INFO_ACCESS, access),
+    }
 
 
 def time(moment: datetime) -> bytes:

@@ -305,7 +305,7 @@ def _ca_certificate(
     if urls is not None:
         issuer_identifier = subject_key_identifier(issuer_signer.public_key.spki_der)
         extensions.append(ext.authority_key_identifier(issuer_identifier))
-        extensions.extend(ext.publication(urls))
+        extensions.extend(ext.publication(urls).values())
     body = (
         issuer_signer.algorithm_der
         + issuer_der

@@ -22,7 +22,8 @@ _SKI_HEAD = bytes.fromhex(
 _SAN_OID = der.oid(ext.SUBJECT_ALT_NAME)
 _CRITICAL = b"\x01\x01\xff"
 
-# What the issuer writes itself; a plan may not bring its own (RFC 5280 section 4.2: no extension twice)
+# What the issuer writes itself; a plan may not bring its own (RFC 5280 section 4.2: no extension twice).
+# Where CRL and status are found it may say, or that nothing is said: then the issuer's own are left out.
 OWN_EXTENSIONS = frozenset(
     {
         ext.BASIC_CONSTRAINTS,
@@ -31,8 +32,6 @@ OWN_EXTENSIONS = frozenset(
         ext.SUBJECT_KEY_IDENTIFIER,
         ext.AUTHORITY_KEY_IDENTIFIER,
         ext.SUBJECT_ALT_NAME,
-        ext.CRL_DISTRIBUTION_POINTS,
-        ext.AUTHORITY_INFO_ACCESS,
     }
 )
 
@@ -54,6 +53,7 @@ class ProfileShape:
     key_usage: tuple[str, ...]
     extended_key_usage: tuple[str, ...]
     extensions: tuple[Extension, ...]
+    without: tuple[str, ...] = ()
 
 
 class TbsTemplate:
@@ -73,7 +73,8 @@ class TbsTemplate:
         if shape.extended_key_usage:
             head.append(ext.extended_key_usage(shape.extended_key_usage))
         head.append(ext.authority_key_identifier(issuer.key_identifier))
-        head.extend(ext.publication(issuer.urls))
+        replaced = {own.oid for own in shape.extensions}.union(shape.without)
+        head.extend(made for oid, made in ext.publication(issuer.urls).items() if oid not in replaced)
         self._extensions_head = b"".join(head)
         self._extensions_tail = b"".join(
             ext.extension(own.oid, own.value_der, critical=own.critical) for own in shape.extensions

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 
-from gateway.frontend import JobHandler, Mounted, Recheck, Services
+from gateway.frontend import AccountKeys, JobHandler, Mounted, Recheck, Services
 from gateway.http.message import PathRoute
 from gateway.jobs.runner import Handler
 from gateway.model.ids import ProtocolName
@@ -20,13 +20,21 @@ Work = Callable[[], Awaitable[None]]
 class MountedFrontEnds:
     """Every front end that is installed, mounted over the same services."""
 
-    def __init__(self, plugins: Plugins, services: Services, rechecks: dict[ProtocolName, Recheck]) -> None:
-        """Fills ``rechecks``, which the enrolment service holds already."""
+    def __init__(
+        self,
+        plugins: Plugins,
+        services: Services,
+        rechecks: dict[ProtocolName, Recheck],
+        account_keys: dict[ProtocolName, AccountKeys],
+    ) -> None:
+        """Fills ``rechecks`` and ``account_keys``, which the enrolment service holds already."""
         self._mounted: dict[str, Mounted] = {}
         for name, frontend in plugins.frontends.items():
             mounted = self._mounted[name] = frontend.mount(services)
             if mounted.recheck is not None:
                 rechecks[ProtocolName(name)] = mounted.recheck
+            if mounted.account_keys is not None:
+                account_keys[ProtocolName(name)] = mounted.account_keys
 
     def routes(self) -> tuple[PathRoute, ...]:
         return tuple(route for mounted in self._mounted.values() for route in mounted.routes)

@@ -41,6 +41,7 @@ class BackendSet:
         self._certificates: dict[str, tuple[bytes, ...]] = {}
         self._authorities: dict[tuple[str, str | None], CertificateAuthority] = {}
         self._chains: dict[tuple[str, str | None], tuple[bytes, ...]] = {}
+        self._ca_keys: frozenset[str] | None = None  # None: to be gathered anew
 
     def __contains__(self, name: str) -> bool:
         return name in self._backends
@@ -60,6 +61,7 @@ class BackendSet:
     def replace(self, name: str, backend: CaBackend) -> None:
         """Take a newly opened backend in place of an earlier one, whose calls under way go on."""
         self._backends[name] = backend
+        self._ca_keys = None
         self._issuers = {key: issuer for key, issuer in self._issuers.items() if key[0] != name}
         self._certificates.pop(name, None)
         self._authorities = {key: one for key, one in self._authorities.items() if key[0] != name}
@@ -92,6 +94,7 @@ class BackendSet:
         issuer = issuer_of(chain_der)
         if self._backends.get(name) is backend:  # else it was replaced while it was asked
             self._issuers[name, profile] = issuer
+            self._ca_keys = None
         return issuer
 
     def authority(self, name: str, ca: str | None = None) -> CertificateAuthority:
@@ -149,6 +152,7 @@ class BackendSet:
         certificates = tuple(dict.fromkeys(found))
         if self._backends.get(name) is backend:
             self._certificates[name] = certificates
+            self._ca_keys = None
         return certificates
 
     def alternate_chains(self, chain_der: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], ...]:
@@ -169,6 +173,24 @@ class BackendSet:
             for authority in backend.authorities()
         )
 
+    def ca_keys(self) -> frozenset[str]:
+        """SHA-256 of the public keys of every CA whose certificate is known here by now: of those that sign
+        in this process all, of others those that were met."""
+        if self._ca_keys is None:
+            in_process = [
+                authority.certificate_der
+                for backend in self._backends.values()
+                if isinstance(backend, CanSignCrl)
+                for authority in backend.authorities()
+            ]
+            elsewhere = [one for issuer in self._issuers.values() for one in issuer.chain_der]
+            elsewhere += [one for found in self._certificates.values() for one in found]
+            self._ca_keys = frozenset(
+                issuer_of((certificate_der,)).certificate.spki_sha256
+                for certificate_der in dict.fromkeys((*in_process, *elsewhere))
+            )
+        return self._ca_keys
+
     def adopt_chain(self, name: str, profile: str | None, chain_der: tuple[bytes, ...]) -> None:
         """Take over the verified chain that came with a foreign CA's answer, if it is a new one.
 
@@ -177,6 +199,7 @@ class BackendSet:
         known = self._issuers.get((name, profile))
         if known is None or known.chain_der != chain_der:
             self._issuers[name, profile] = issuer_of(chain_der)
+            self._ca_keys = None
             # What devices hold of the CA's earlier certificate must still be trusted.
             earlier = self._certificates.get(name)
             if earlier is not None:

@@ -10,10 +10,11 @@ from typing import assert_never
 
 from ca_backend.api import CaAnswer, CaIssued, CaPending, CaRefused
 from gateway.clock import Clock
-from gateway.enrolment import record
+from gateway.enrolment import record, superseding
 from gateway.enrolment.backends import BackendSet, issuer_of
 from gateway.enrolment.compare import differences, foreign_differences, signature_fault
 from gateway.enrolment.confirmation import insure, wait_for
+from gateway.enrolment.reserve import give_back
 from gateway.enrolment.revocation import tell_ca
 from gateway.enrolment.states import CLOSED, check_move
 from gateway.errors import MalformedMessage, RetryLater
@@ -133,6 +134,7 @@ class Closing:
             row = self.move(
                 unit, work, State.ISSUED, certificate_sha256=issued.sha256, answers_until=now + grace
             )
+            superseding.insure(unit, row, now)
         else:
             row = self.move(
                 unit,
@@ -225,6 +227,7 @@ class Closing:
         """End a request without certificate. A device may ask anew at once, unless it brought its own grace:
         then the request is the protocol's one transaction, which stays what it has become."""
         unit = work.also or Unit()
+        give_back(unit, work.row)
         decision = {**(work.row.decision or {}), "reasons": record.reasons_json(reasons)}
         row = self.move(
             unit,

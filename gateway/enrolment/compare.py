@@ -47,6 +47,12 @@ def differences(
         found.append("the extended key usages are not those of the decision")
     if plan.key_usage and set(issued.key_usage) != set(plan.key_usage):
         found.append("the key usages are not those of the decision")
+    if plan.without:
+        found.extend(
+            f"it has the extension {extension.oid}, which policy wants left out"
+            for extension in issued.extensions
+            if extension.oid in plan.without
+        )
     found.extend(_chain_differences(issued, chain_der))
     return tuple(found)
 

@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from gateway.clock import Clock
-from gateway.enrolment import record
+from gateway.enrolment import record, superseding
 from gateway.enrolment.approval import SYSTEM
 from gateway.enrolment.revocation import add_revocation
 from gateway.enrolment.states import check_move
@@ -117,6 +117,7 @@ def withdraw(
 
 def _accept(unit: Unit, row: RequestRow, now: datetime, content_sha256: str) -> None:
     _move(unit, row, State.ISSUED, now, content_sha256)
+    superseding.insure(unit, row, now)
     unit.audit(
         record.event(row, "certificate.confirm", sha256=row.certificate_sha256, by_sha256=content_sha256)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,6 +23,7 @@ from gateway.policy.renewal_check import RENEWING
 from gateway.store import certificates, credentials, renewals, requests
 from gateway.store.requests import RequestRow
 
+AccountKeyQuery = Callable[[Connection], bool]
 _CERTIFIED = frozenset({State.ISSUED, State.UNCONFIRMED})
 
 
@@ -52,6 +54,7 @@ class Gathered:
     renewed: CertificateRecord | None
     same_key: tuple[CertificateRecord, ...] = ()
     key_compromised: bool = False
+    key_of_account: bool = False
     unconfirmed_until: datetime | None = None
 
 
@@ -62,8 +65,10 @@ def gather(
     *,
     now: datetime,
     with_key_history: bool,
+    account_keys: Sequence[AccountKeyQuery] = (),
 ) -> Gathered:
-    """Read by keys only. ``with_key_history``: look up every earlier certificate of the key too."""
+    """Read by keys only. ``with_key_history``: look up every earlier certificate of the key too.
+    ``account_keys`` are asked whether the key is an account's."""
     looked = _look_up(connection, claims)
     renewed = _renewed(connection, request, looked.certificate)
     identity = _claimed_identity(claims, looked)
@@ -82,6 +87,7 @@ def gather(
         renewed,
         certificates.by_spki(connection, spki_sha256) if spki_sha256 and with_key_history else (),
         spki_sha256 is not None and certificates.key_compromised(connection, spki_sha256),
+        any(is_account_key(connection) for is_account_key in account_keys),
         unconfirmed_until,
     )
 

@@ -33,6 +33,7 @@ def plan_to_json(plan: CertificatePlan, asked: AskedDates = frozenset()) -> dict
         "key_usage": list(plan.key_usage),
         "extended_key_usage": list(plan.extended_key_usage),
         "extensions": [[e.oid, e.critical, _b64(e.value_der)] for e in plan.extensions],
+        "without": list(plan.without),
         "asked_dates": sorted(asked),
     }
 
@@ -54,6 +55,7 @@ def plan_from_json(stored: Mapping[str, Any]) -> CertificatePlan:
         extensions=tuple(
             Extension(oid, critical, b64decode(der)) for oid, critical, der in stored["extensions"]
         ),
+        without=tuple(stored.get("without", ())),  # plans of earlier releases have none
     )
 
 

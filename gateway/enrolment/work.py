@@ -16,6 +16,7 @@ from gateway.enrolment.confirmation import CONFIRM_JOB, time_is_up, withdraw_lat
 from gateway.enrolment.revocation import REVOKE_JOB
 from gateway.enrolment.settle import TAKE_OVER_AFTER, Settlement
 from gateway.enrolment.states import CLOSED
+from gateway.enrolment.superseding import SUPERSEDE_JOB, revoke_previous
 from gateway.jobs.runner import Handler
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
 from gateway.model.outcome import Pending, State, Unavailable
@@ -50,6 +51,7 @@ class EnrolmentJobs:
             EXPIRE_JOB: self.expire,
             CONFIRM_JOB: self.withdraw_unconfirmed,
             REVOKE_JOB: self.revoke_at_ca,
+            SUPERSEDE_JOB: self.revoke_previous,
         }
 
     async def settle(self, job: Job) -> datetime | None:
@@ -108,6 +110,10 @@ class EnrolmentJobs:
             # What came meanwhile has a job of its own, but its call may have been the quicker one.
             told = record.revocation_reason
         return None
+
+    async def revoke_previous(self, job: Job) -> datetime | None:
+        """Revoke a certificate whose successor has been good for as long as its policy says."""
+        return await revoke_previous(self._store, self._clock, str(job.args["request_id"]))
 
     async def sweep(self) -> None:
         """Queue open requests that lost their job, or never got one. Raises StoreUnavailable.

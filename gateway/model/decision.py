@@ -30,10 +30,16 @@ class ApprovalRule:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which CA backend issues, under which of its profiles."""
+    """Which CA backend issues, under which of its profiles.
+
+    ``fallbacks`` are asked in turn where one fails in a way that ``fallback_on`` names and that proves that
+    its CA did not act; theirs are empty.
+    """
 
     backend: str
     profile: str | None = None
+    fallbacks: tuple[Route, ...] = ()
+    fallback_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,8 @@ class ListUse:
 class Allow:
     """The request is granted as ``plan`` says and in no other form. ``plan`` is None for a preview.
 
-    ``consumes``: what the unit that records the grant must use up.
+    ``consumes``: what the unit that records the grant must use up. ``revoke_previous_s``: so long after the
+    certificate is good the one that it renews is revoked; None: never.
     """
 
     policy: str
@@ -58,6 +65,7 @@ class Allow:
     approval: ApprovalRule | None
     trace: tuple[TraceStep, ...]
     consumes: tuple[ListUse, ...] = ()
+    revoke_previous_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,7 @@ class CertificatePlan:
 
     Only ``gateway.policy`` makes one. ``key_usage`` holds RFC 5280 bit names (``digitalSignature``),
     ``extended_key_usage`` OIDs; ``extensions`` are further ones in full. Basic constraints are always
-    CA:FALSE.
+    CA:FALSE. ``without`` holds OIDs of extensions that the CA would add of itself and must not.
     """
 
     subject: DistinguishedName
@@ -111,6 +111,7 @@ class CertificatePlan:
     key_usage: tuple[str, ...] = ()
     extended_key_usage: tuple[str, ...] = ()
     extensions: tuple[Extension, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

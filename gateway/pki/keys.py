@@ -221,6 +221,14 @@ def _usual_form(spki_der: bytes) -> bytes:
     return spki_der
 
 
+def rsa_modulus(spki_der: bytes) -> int:
+    """The modulus of an RSA key. Raises MalformedMessage as ``load`` does, TypeError for another key."""
+    loaded = load(spki_der)
+    if not isinstance(loaded, RSAPublicKey):
+        raise TypeError("only RSA keys have a modulus")
+    return loaded.public_numbers().n
+
+
 def subject_key_identifier(spki_der: bytes) -> bytes:
     """SHA-1 of the key's bits (RFC 5280 section 4.2.1.2, method 1): twenty octets."""
     return hashlib.sha1(_read_spki(spki_der)[2], usedforsecurity=False).digest()

@@ -11,11 +11,11 @@ from gateway.model.wanted import Wanted, WantedKey
 from gateway.policy.authentication_rules import (
     PopLinking,
 )
+from gateway.policy.content_rules import KeyRule
 from gateway.policy.rules import (
     AttributeSource,
     Bundle,
     CompiledPolicy,
-    KeyRule,
     SubjectForm,
 )
 from gateway.policy.terms import duration_text

@@ -16,6 +16,7 @@ from gateway.pki.oids import (
     SUBJECT_ALT_NAME,
     SUBJECT_KEY_IDENTIFIER,
 )
+from gateway.policy.content_rules import MustStaple
 from gateway.policy.extension_values import (
     TLS_FEATURE,
     asks_for_ca,
@@ -23,7 +24,7 @@ from gateway.policy.extension_values import (
     key_usage_bits,
     must_staple,
 )
-from gateway.policy.rules import CompiledPolicy, MustStaple
+from gateway.policy.rules import CompiledPolicy
 from gateway.policy.terms import EXTENDED_KEY_USAGE_NAMES, EXTENDED_KEY_USAGES
 
 _MUST_STAPLE = must_staple()

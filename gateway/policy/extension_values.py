@@ -10,8 +10,12 @@ from gateway.pki import der
 from gateway.pki.oids import oid_der, read_oid
 
 CERTIFICATE_POLICIES = "2.5.29.32"
+CRL_DISTRIBUTION_POINTS = "2.5.29.31"
+AUTHORITY_INFO_ACCESS = "1.3.6.1.5.5.7.1.1"
 TLS_FEATURE = "1.3.6.1.5.5.7.1.24"  # id-pe-tlsfeature (RFC 7633 section 4)
 
+# RFC 5280 section 4.2.2.1: id-ad-ocsp, id-ad-caIssuers
+ACCESS_METHODS = {"ocsp": "1.3.6.1.5.5.7.48.1", "ca_issuers": "1.3.6.1.5.5.7.48.2"}
 _STATUS_REQUEST = 5  # RFC 7633 section 4.2.2: the status_request extension of TLS
 KEY_CERT_SIGN, CRL_SIGN = 5, 6
 _BITS = (
@@ -24,6 +28,21 @@ def certificate_policies(oids: Iterable[str]) -> Extension:
     """certificatePolicies without qualifiers (RFC 5280 section 4.2.1.4)."""
     value = der.sequence(*(der.sequence(oid_der(oid)) for oid in oids))
     return Extension(CERTIFICATE_POLICIES, critical=False, value_der=value)
+
+
+def crl_distribution_points(urls: Iterable[str]) -> Extension:
+    """One distribution point, whose CRL is found at each of these URLs (RFC 5280 section 4.2.1.13)."""
+    full_name = der.tlv(0xA0, b"".join(_uri(url) for url in urls))
+    value = der.sequence(der.sequence(der.tlv(0xA0, full_name)))
+    return Extension(CRL_DISTRIBUTION_POINTS, critical=False, value_der=value)
+
+
+def authority_info_access(methods: Iterable[tuple[str, Iterable[str]]]) -> Extension:
+    """URLs by method, ``ocsp`` or ``ca_issuers`` (RFC 5280 section 4.2.2.1). Raises KeyError for others."""
+    described = [
+        der.sequence(oid_der(ACCESS_METHODS[name]), _uri(url)) for name, urls in methods for url in urls
+    ]
+    return Extension(AUTHORITY_INFO_ACCESS, critical=False, value_der=der.sequence(*described))
 
 
 def must_staple() -> Extension:
@@ -70,3 +89,7 @@ def _sequence(value_der: bytes, name: str) -> list[tuple[int, int, int, int]]:
     if tag != der.SEQUENCE or end != len(value_der):
         raise MalformedMessage(f"the requested {name} is no SEQUENCE")
     return der.children(value_der, start, end)
+
+
+def _uri(address: str) -> bytes:
+    return der.tlv(0x86, address.encode("ascii"))

@@ -6,10 +6,14 @@ from typing import assert_never
 
 from gateway.model.evidence import Evidence
 from gateway.model.keys import ClientKey, KeyType, Pop, PublicKey
+from gateway.model.names import DistinguishedName, GeneralName
 from gateway.model.reasons import Reason, ReasonCode
+from gateway.policy.content_rules import KeyRule
 from gateway.policy.facts import Facts
-from gateway.policy.rules import CompiledPolicy, KeyRule
+from gateway.policy.known_key_check import known_key_faults
+from gateway.policy.rules import CompiledPolicy
 
+MAX_NAMES_TOLD = 5
 _PATH = "key"
 
 
@@ -28,6 +32,8 @@ def key_reasons(policy: CompiledPolicy, key: ClientKey, facts: Facts, evidence: 
                 f"the CSR is signed with {key.signature_hash}; allowed are {allowed}",
             )
         )
+    if not found:
+        found = known_key_faults(rule, public_key, facts)
     if rule.refuse_known_key and facts.key_known_to_others:
         found.append(
             (
@@ -38,6 +44,26 @@ def key_reasons(policy: CompiledPolicy, key: ClientKey, facts: Facts, evidence: 
     if not found:
         return []
     return [Reason(code, text, _PATH, f"{policy.name}.keys", rule.where) for code, text in found]
+
+
+def reuse_reasons(
+    policy: CompiledPolicy, facts: Facts, subject: DistinguishedName, sans: tuple[GeneralName, ...]
+) -> list[Reason]:
+    """Why a key that was certified before does not serve for this name (``reuse: same-subject``).
+
+    An empty subject says nothing: then the alternative names are what must be the same.
+    """
+    rule = policy.keys
+    if not rule.one_subject or facts.key_known_to_others:  # the latter is told of already
+        return []
+    text, names = str(subject), frozenset(str(name) for name in sans)
+    for earlier in facts.key_stands_in:
+        if (earlier.subject == text) if text else (not earlier.subject and earlier.sans == names):
+            continue
+        told = earlier.subject or ", ".join(sorted(earlier.sans)[:MAX_NAMES_TOLD])
+        message = f"this key stands in a certificate of another subject, {told}; make a new key pair"
+        return [Reason(ReasonCode.KEY_REUSE, message, _PATH, f"{policy.name}.keys.reuse", rule.where)]
+    return []
 
 
 def _possession_fault(pop: Pop, evidence: Evidence) -> str:

@@ -23,6 +23,7 @@ MAX_COLUMNS = 32
 _SHOWN_CHARACTERS = 60
 _SERIAL = re.compile(r"[!-~]{1,128}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA1_OR_ITS_END = re.compile(r"(?:[0-9a-f]{20}){1,2}")
 _SAFE_LINE = re.compile(r"[^\x00-\x1f\x7f]*")
 
 
@@ -34,6 +35,7 @@ class ListType(StrEnum):
     IP = "ip"
     EMAIL = "email"
     SPKI_SHA256 = "spki-sha256"
+    DEBIAN_OPENSSL = "debian-openssl"
     TEXT = "text"
 
 
@@ -211,6 +213,14 @@ def _spki_sha256(value: str) -> str:
     return found
 
 
+def _debian_openssl(value: str) -> str:
+    """What ``gateway.pki.known_keys.debian_fingerprint`` gives; the whole SHA-1 is taken too."""
+    found = value.lower()
+    if not _SHA1_OR_ITS_END.fullmatch(found):
+        raise ValueError("write the SHA-1 of a modulus as openssl-blacklist does, 20 hexadecimal digits")
+    return found[-20:]
+
+
 def _text(value: str) -> str:
     if not _SAFE_LINE.fullmatch(value):
         raise ValueError("it has control characters; remove them")
@@ -223,5 +233,6 @@ _NORMAL: Mapping[ListType, Callable[[str], str]] = {
     ListType.IP: _ip,
     ListType.EMAIL: _email,
     ListType.SPKI_SHA256: _spki_sha256,
+    ListType.DEBIAN_OPENSSL: _debian_openssl,
     ListType.TEXT: _text,
 }

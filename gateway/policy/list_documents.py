@@ -82,7 +82,8 @@ class List(StrictModel):
     kind: Literal["List"] = Field(description="List")
     metadata: ListMetadata = Field(description="Its name stands in rules, traces and commands")
     type: ListType = Field(
-        description="What the entries are: serial, dns, ip, email, spki-sha256 or text; so they are compared"
+        description="What the entries are, and so how they are compared: serial, dns, ip, email, spki-sha256 "
+        "(of public keys), debian-openssl (as the package openssl-blacklist writes them) or text"
     )
     entries: (
         Annotated[tuple[str, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])] | None

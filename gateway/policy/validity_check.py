@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gateway.model.enrolment import EnrolmentRequest
+from gateway.model.keys import ClientKey
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.facts import Facts
 from gateway.policy.rules import CompiledPolicy
 from gateway.policy.terms import duration_text
 
+_JITTER_DIGITS = 16  # of the key's SHA-256 in hex
+
 
 @dataclass(slots=True)
 class JudgedValidity:
-    """The times as they will be signed; ``capped`` says that the issuer's own end cut them short."""
+    """The times as they will be signed; ``capped`` says that the issuer's own end cut them short,
+    ``shortened`` by how much the life is shorter so that not everything ends at once."""
 
     not_before: datetime
     not_after: datetime
     capped: bool = False
+    shortened: timedelta = timedelta(0)
     reasons: list[Reason] = field(default_factory=list)
 
 
@@ -26,8 +31,11 @@ def judge_validity(policy: CompiledPolicy, request: EnrolmentRequest, facts: Fac
     """Begin and end by the rules; what the client asks for counts only where the policy says so."""
     rule, now = policy.validity, facts.now
     judged = JudgedValidity(now - rule.backdate, now + rule.default)
+    if rule.jitter and request.not_after is None:
+        judged.shortened = jitter_of(rule.jitter, request)
     if request.not_before is not None or request.not_after is not None:
         _as_requested(policy, request, judged, now)
+    judged.not_after -= judged.shortened
     end = facts.issuer_not_after
     if end is not None and judged.not_after > end:
         if end <= now or end <= judged.not_before:
@@ -39,6 +47,16 @@ def judge_validity(policy: CompiledPolicy, request: EnrolmentRequest, facts: Fac
         else:
             judged.not_after, judged.capped = end, True
     return judged
+
+
+def jitter_of(most: timedelta, request: EnrolmentRequest) -> timedelta:
+    """Whole seconds from none to ``most``, the same for every request with this key: a repeat, and whoever
+    decides once more, plans the same. Before the key is known: none."""
+    if not isinstance(request.key, ClientKey):
+        return timedelta(0)
+    part = int(request.key.public_key.spki_sha256[:_JITTER_DIGITS], 16)
+    seconds = int(most.total_seconds())
+    return timedelta(seconds=part * (seconds + 1) >> 4 * _JITTER_DIGITS)
 
 
 def _as_requested(

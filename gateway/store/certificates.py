@@ -91,6 +91,11 @@ def revoke(unit: Unit, record: CertificateRecord, reason: RevocationReason, at: 
     _set_status(unit, record, status, reason, at)
 
 
+def demand_good(unit: Unit, sha256: str) -> None:
+    """Let commit raise Conflict unless this certificate is neither revoked nor on hold."""
+    unit.move(_DEMAND_GOOD, {"sha256_is": sha256})
+
+
 def release_hold(unit: Unit, record: CertificateRecord) -> None:
     """Make a certificate on hold good again (RFC 5280 section 5.3.1, removeFromCRL). Raises ValueError."""
     if record.status is not CertificateStatus.ON_HOLD:
@@ -290,6 +295,15 @@ _SET_STATUS = Statement(
         revocation_reason=bindparam("new_reason"),
     ),
     ("new_status", "new_revoked_at", "new_reason", "sha256_was", "status_was"),
+)
+_DEMAND_GOOD = Statement(
+    update(CERTIFICATE)
+    .where(
+        CERTIFICATE.c.sha256 == bindparam("sha256_is"),
+        CERTIFICATE.c.status == text(f"'{CertificateStatus.GOOD.value}'"),
+    )
+    .values(status=CERTIFICATE.c.status),
+    ("sha256_is",),
 )
 
 

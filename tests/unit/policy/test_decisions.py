@@ -22,6 +22,7 @@ from gateway.model.keys import ClientKey, KeyToCome, KeyType, Pop, PublicKey, Se
 from gateway.model.reasons import ReasonCode
 from gateway.policy.engine import NotSelected, Selected, accepted_kinds, evaluate, preview, select
 from gateway.policy.render import decision_json
+from gateway.policy.sample_keys import sample_key
 from tests.unit.policy.sample import (
     NOW,
     allowed,
@@ -43,7 +44,7 @@ from tests.unit.policy.sample import (
 
 
 def rsa(size: int = 2048, exponent: int = 65537) -> PublicKey:
-    return PublicKey(b"spki", "00" * 32, KeyType.RSA, size, rsa_exponent=exponent)
+    return replace(sample_key("rsa-2048"), size_bits=size, rsa_exponent=exponent)
 
 
 def test_plan_holds_what_the_rules_say() -> None:

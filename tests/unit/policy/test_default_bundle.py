@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,11 @@ from gateway.model.decision import Allow, Decision, Deny
 from gateway.model.enrolment import EnrolmentRequest, Operation
 from gateway.model.evidence import MTLS, RENEWAL_CERT, Evidence, VerifiedCredential
 from gateway.model.ids import ProtocolName
-from gateway.model.keys import KeyType, PublicKey
 from gateway.plugins import load_plugins
 from gateway.policy.engine import NotSelected, accepted_kinds, select
 from gateway.policy.load import load_bundle
 from gateway.policy.rules import Bundle
+from gateway.policy.sample_keys import sample_key
 from gateway.policy.sources import read_directory
 from tests.support.pki import Authority
 from tests.unit.policy.sample import (
@@ -71,7 +72,7 @@ def test_other_kinds_of_names_are_refused(bundle: Bundle, name: str) -> None:
 
 @pytest.mark.parametrize("bits", [1024, 2047, 2048, 8192, 8193])
 def test_rsa_keys_have_2048_to_8192_bits(bundle: Bundle, bits: int) -> None:
-    key = PublicKey(b"spki", "00" * 32, KeyType.RSA, bits, rsa_exponent=65537)
+    key = replace(sample_key("rsa-2048"), size_bits=bits)
     assert isinstance(decide(bundle, request(key=client_key(key))), Allow) is (2048 <= bits <= 8192)
 
 

@@ -20,7 +20,7 @@ from gateway.model.evidence import (
     PresentedCredential,
 )
 from gateway.model.ids import ProtocolName
-from gateway.model.keys import ClientKey, KeyType, Pop, PublicKey
+from gateway.model.keys import ClientKey, Pop
 from gateway.model.reasons import ReasonCode
 from gateway.plugins import load_plugins
 from gateway.policy.engine import Admitted, NotSelected, accepted_kinds, authorize, select, select_revocation
@@ -28,6 +28,7 @@ from gateway.policy.handed_out import foreign_issuers
 from gateway.policy.load import load_bundle
 from gateway.policy.reach import hidden_policies
 from gateway.policy.rules import Bundle
+from gateway.policy.sample_keys import sample_key
 from gateway.policy.sources import read_directory
 from tests.support.pki import Authority
 from tests.unit.policy.message_sample import (
@@ -53,7 +54,7 @@ from tests.unit.policy.sample import (
 )
 
 POLICIES = Path(__file__).parents[3] / "policies"
-RSA = PublicKey(b"rsa key", "00" * 32, KeyType.RSA, 2048, rsa_exponent=65537)
+RSA = sample_key("rsa-2048")
 PRESENTED: dict[ProtocolName, PresentedCredential] = {SCEP: CHALLENGE, CMP: MAC_OF_DEVICE}
 VERIFIED = {SCEP: verified(CHALLENGE_DYNAMIC), CMP: verified(MAC)}
 BOTH = pytest.mark.parametrize("protocol", [SCEP, CMP])
