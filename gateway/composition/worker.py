@@ -23,23 +23,25 @@ from gateway.composition.background import Background
 from gateway.composition.base_urls import KnownBaseUrls
 from gateway.composition.ca_information import EndpointCas
 from gateway.composition.front_ends import MountedFrontEnds
+from gateway.composition.list_follower import FOLLOW_S as LISTS_S
+from gateway.composition.list_follower import ListFollower
 from gateway.composition.message_identities import FOLLOW_S, MessageIdentities
 from gateway.composition.parts import BackendOpener, signing_backend
 from gateway.composition.policies import Policies, PolicyFiles
 from gateway.composition.publishing import Publisher
 from gateway.composition.readiness import Readiness
-from gateway.composition.reload import PolicyReload
+from gateway.composition.reload import PolicyReload, both_checks
 from gateway.composition.services import GatewayServices
 from gateway.composition.tls_identity import TlsIdentity
 from gateway.composition.web import web_application
 from gateway.config import Config
 from gateway.credentials.service import CredentialService
-from gateway.datadir import DataDirectory
+from gateway.datadir import DataDirectory, resolve_secret
 from gateway.enrolment.crl import CrlPublisher
 from gateway.enrolment.issued import IssuedCertificates
 from gateway.enrolment.service import EnrolmentService
 from gateway.enrolment.work import LINGERING, EnrolmentJobs
-from gateway.frontend import Recheck
+from gateway.frontend import AccountKeys, Recheck
 from gateway.http.edge import Edge
 from gateway.http.heartbeat import BEAT_S
 from gateway.http.listener import ListenerSpec
@@ -56,7 +58,7 @@ from gateway.plugins import Plugins
 from gateway.store import leases
 from gateway.store.api_answers import AnswerRetention
 from gateway.store.once import Once, open_once
-from gateway.store.retention import ChallengeRetention, JobRetention
+from gateway.store.retention import ChallengeRetention, JobRetention, LimitRetention
 from gateway.store.store import Store
 
 LOG = logging.getLogger(__name__)
@@ -102,11 +104,21 @@ class Worker:
         self._identities = MessageIdentities(
             plugins.identity_kinds(), self._bundle, self._backends, self._store, self._clock, data
         )
-        self._policies.check = self._identities.check
+        self._lists = ListFollower(
+            self._bundle,
+            self._store,
+            self._clock,
+            config.policies,
+            lambda reference: resolve_secret(reference, data.path),
+            f"{self._instance}:{holder.slot}",
+            self._metrics.list_failed,
+        )
+        self._policies.check = both_checks(self._identities.check, self._lists.check)
         self._crls = CrlPublisher(self._store, self._backends, self._clock, time.monotonic)
         self._tls = TlsIdentity(config, data)
         self._job_retention = JobRetention(self._store)
         self._challenge_retention = ChallengeRetention(self._store)
+        self._limit_retention = LimitRetention(self._store)
         self._answer_retention = AnswerRetention(self._store)
         self._background = Background()
         self._stop = asyncio.Event()
@@ -133,6 +145,7 @@ class Worker:
         self, listening: Sequence[tuple[ListenerSpec, socket.socket]], ready: Callable[[], None]
     ) -> None:
         rechecks: dict[ProtocolName, Recheck] = {}
+        account_keys: dict[ProtocolName, AccountKeys] = {}
         enrolments = EnrolmentService(
             store=self._store,
             bundle=self._bundle,
@@ -142,12 +155,14 @@ class Worker:
             monotonic=time.monotonic,
             observe=self._metrics.outcome,
             rechecks=rechecks,
+            account_keys=account_keys,
         )
         once = open_once(
             self._config.database_url, self._config.worker_count, self._data.path, clock=self._clock
         )
         await self._identities.open()
-        front_ends = MountedFrontEnds(self._plugins, self._services(enrolments, once), rechecks)
+        await self._lists.open()
+        front_ends = MountedFrontEnds(self._plugins, self._services(enrolments, once), rechecks, account_keys)
         await front_ends.start()  # before the jobs run, so that what it hastens is among the first
         self._start_background(enrolments, front_ends)
         try:
@@ -184,6 +199,7 @@ class Worker:
         self._background.until("jobs", self._stop, lambda: runner.run(self._stop))
         self._background.forever("policies", self._policies.run)
         self._background.forever("gauges", self._gauges)
+        self._background.every("lists", LISTS_S, self._lists.follow)
         self._background.every("housekeeping", HOUSEKEEPING_S, lambda: self._keep_house(front_ends))
         self._background.every(
             "message identities", FOLLOW_S, lambda: self._identities.follow(self._may_make_identities)
@@ -199,7 +215,7 @@ class Worker:
             self._backends,
             self._background,
             self._config.limits.queue,
-            self._identities.components,
+            lambda: {**self._identities.components(), **self._lists.components()},
         )
         return Edge(
             routes=self._routes(front_ends),
@@ -253,6 +269,7 @@ class Worker:
             await front_ends.keep_house()
             await self._job_retention.prune(now)
             await self._challenge_retention.prune(now)
+            await self._limit_retention.prune(now)
             await self._answer_retention.prune(now)
 
     async def _gauges(self) -> None:
