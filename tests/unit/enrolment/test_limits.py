@@ -42,7 +42,7 @@ def active(per: str, most: int, **more: Any) -> policies.Document:
 
 
 @pytest.fixture
-def opened(each_database: str, tmp_path: Path, clock: SetClock, foreign: ForeignCa) -> Iterator[Open]:
+def opened(each_database: str, tmp_path: Path, clock: SetClock, foreign: ForeignCa) -> Open:
     """Houses on one database: ``opened(*documents)`` as a context."""
 
     @contextmanager
@@ -151,8 +151,8 @@ async def test_refusal_is_on_record_with_the_rule_in_its_trace(opened: Open) -> 
         assert isinstance(refused, Refused)
         row = await house.row(refused.request_id)
         assert row.state is State.REFUSED
-        assert row.decision is not None
-        (step,) = [step for step in row.decision["trace"] if step["step"] == "limits"]  # type: ignore[index]
+        decision: Any = row.decision
+        (step,) = [step for step in decision["trace"] if step["step"] == "limits"]
         assert (step["rule"], step["verdict"]) == ("limited.limits[0]", "refused")
         assert step["where"].startswith("bundle.yaml:")
 
@@ -186,7 +186,7 @@ async def test_request_beyond_a_pending_limit_waits_for_people(opened: Open) -> 
 
 
 async def test_rejected_request_counts_nothing(opened: Open) -> None:
-    slow = {"approval": {"required": 1, "expires": "1h", "retry_after": "5s"}}
+    slow: dict[str, Any] = {"approval": {"required": 1, "expires": "1h", "retry_after": "5s"}}
     with opened(*limited(count("client", 1), active("name", 1), **slow)) as house:
         await house.credential("device")
         first = await enroll(house, "a.test")
@@ -248,7 +248,7 @@ async def test_of_many_at_once_as_many_stay_active_as_may(opened: Open) -> None:
 
 
 async def test_request_that_waits_for_people_revokes_nothing(opened: Open) -> None:
-    slow = {"approval": {"required": 1, "expires": "1h", "retry_after": "5s"}}
+    slow: dict[str, Any] = {"approval": {"required": 1, "expires": "1h", "retry_after": "5s"}}
     rule = active("name", 1, on_exceed="revoke-oldest")
     with opened(*limited(rule), *limited(rule, endpoint="people", **slow)) as house:
         await house.credential("device")

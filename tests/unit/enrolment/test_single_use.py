@@ -21,6 +21,7 @@ from tests.support import policies
 from tests.unit.enrolment.house import ForeignCa, House, SetClock
 
 Open = Callable[..., AbstractContextManager[House]]
+BY_FOREIGN: dict[str, Any] = {"issue": [{"backend": "foreign"}]}
 HOSTS = ["a.test", "b.test"]
 SUBJECT = {"CN": {"source": "csr", "allow": {"list": "hosts"}}}
 NAMES = {"subject": SUBJECT, "dns": {"suffix": ["test"]}}
@@ -33,7 +34,7 @@ def listed(*, single_use: bool = True, **parts: Any) -> list[policies.Document]:
 
 
 @pytest.fixture
-def opened(each_database: str, tmp_path: Path, clock: SetClock, foreign: ForeignCa) -> Iterator[Open]:
+def opened(each_database: str, tmp_path: Path, clock: SetClock, foreign: ForeignCa) -> Open:
     @contextmanager
     def open_house(*documents: policies.Document) -> Iterator[House]:
         with Store(each_database, clock=clock) as store:
@@ -72,7 +73,7 @@ async def test_repeat_uses_no_entry_and_gets_the_same_certificate(opened: Open) 
 
 
 async def test_refused_request_uses_no_entry(opened: Open, foreign: ForeignCa) -> None:
-    with opened(*listed(issue=[{"backend": "foreign"}])) as house:
+    with opened(*listed(**BY_FOREIGN)) as house:
         await house.credential("device")
         wrong = house.request("a.test", endpoint="listed", secret="no secret")
         assert isinstance(await house.submit(wrong), Refused)
@@ -88,7 +89,7 @@ async def test_refused_request_uses_no_entry(opened: Open, foreign: ForeignCa) -
 
 
 async def test_entry_of_a_waiting_request_is_free_again_once_it_was_rejected(opened: Open) -> None:
-    slow = {"approval": {"required": 1, "expires": "1h", "retry_after": "5s"}}
+    slow: dict[str, Any] = {"approval": {"required": 1, "expires": "1h", "retry_after": "5s"}}
     with opened(*listed(**slow)) as house:
         await house.credential("device")
         waiting = await enroll(house, "a.test")
@@ -116,8 +117,8 @@ async def test_entries_of_other_lists_serve_again_and_again(opened: Open) -> Non
             issued = await enroll(house, "a.test")
             assert isinstance(issued, Issued)
         row = await house.row(issued.request_id)
-        assert row.decision is not None
-        (step,) = [step for step in row.decision["trace"] if step["step"] == "lists"]  # type: ignore[index]
+        decision: Any = row.decision
+        (step,) = [step for step in decision["trace"] if step["step"] == "lists"]
         assert step["rule"] == "list:hosts"
         assert len(step["message"].rpartition(" ")[2]) == 64
 
