@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gateway.model.decision import ApprovalRule, Route, TraceStep
+from gateway.model.decision import TraceStep
 from gateway.model.enrolment import Operation
 from gateway.policy.compile_authentication import compile_authentication
+from gateway.policy.compile_conditions import compile_conditions
 from gateway.policy.compile_content import (
     compile_extensions,
     compile_keys,
@@ -20,7 +21,6 @@ from gateway.policy.rules import (
     AdmissionPolicy,
     CompiledPolicy,
 )
-from gateway.policy.terms import duration_text
 from gateway.policy.yaml_marks import ComplaintList, Document
 
 
@@ -35,7 +35,6 @@ def compile_policy(
     authenticate = compile_authentication(policy.authenticate, document)
     keys = compile_keys(policy.keys, policy.match.protocol, document)
     cases = compile_match(policy.match, authenticate.kinds, endpoints, document, found)
-    route = Route(policy.issue[0].backend, policy.issue[0].profile)
     return CompiledPolicy(
         name=name,
         where=where,
@@ -50,10 +49,8 @@ def compile_policy(
         extensions=compile_extensions(policy.extensions, keys, document, found),
         validity=compile_validity(policy.validity, document),
         renewal=compile_renewal(policy.renewal, document),
-        approval=_approval(policy),
         limits=compile_limits(policy.limits, f"policy:{name}", document.where),
-        route=route,
-        closing_steps=_closing_steps(policy, route, document),
+        conditions=compile_conditions(policy, document, found),
         chosen_step=_chosen_step(policy, document),
         description=policy.metadata.description,
     )
@@ -76,35 +73,6 @@ def compile_revocation(
         authenticate=authenticate,
         chosen_step=_chosen_step(policy, document),
     )
-
-
-def _approval(policy: Policy) -> ApprovalRule | None:
-    if policy.approval is None:
-        return None
-    return ApprovalRule(
-        policy.approval.required,
-        int(policy.approval.expires.total_seconds()),
-        int(policy.approval.retry_after.total_seconds()),
-    )
-
-
-def _closing_steps(policy: Policy, route: Route, document: Document) -> tuple[TraceStep, ...]:
-    name = policy.metadata.name
-    steps = []
-    if policy.approval is not None:
-        text = f"{policy.approval.required} must approve within {duration_text(policy.approval.expires)}"
-        steps.append(TraceStep("approval", f"{name}.approval", "set", text, document.where(("approval",))))
-    profile = f", profile {route.profile}" if route.profile else ""
-    steps.append(
-        TraceStep(
-            "route",
-            f"{name}.issue",
-            "chosen",
-            f"backend {route.backend}{profile}",
-            document.where(("issue", 0)),
-        )
-    )
-    return tuple(steps)
 
 
 def _chosen_step(policy: Policy | RevocationPolicy, document: Document) -> TraceStep:

@@ -120,7 +120,7 @@ def plan_conditions(
         rules,
         facts,
         words=plan_words(rules.words, request, evidence, facts, names),
-        unknown=unknown_words(subject=names[0] is not None, key=names[2] is not None),
+        unknown=unknown_words(evidence, names[0], names[2]),
     )
     chosen = rules.routing.choose(found.words, facts.lists, found.unknown)
     if isinstance(chosen, Reason):

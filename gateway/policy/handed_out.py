@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.model.decision import Route
 from gateway.policy.rules import Bundle, CompiledBackend, CompiledEndpoint, CompiledPolicy
 
 
@@ -13,11 +14,12 @@ class ForeignIssuer:
 
     policy: CompiledPolicy
     endpoint: CompiledEndpoint
+    route: Route
     issuing: str
     handed_out: str
 
     def __str__(self) -> str:
-        route, protocol = self.policy.route, self.endpoint.protocol
+        route, protocol = self.route, self.endpoint.protocol
         if route.backend == self.endpoint.backend:
             remedy = (
                 f"write ca: {self.issuing} in the Endpoint, or issue: {{profile: {self.handed_out}}} here"
@@ -40,17 +42,17 @@ def foreign_issuers(bundle: Bundle) -> tuple[ForeignIssuer, ...]:
         for name in sorted(policy.endpoints)
     )
     return tuple(
-        ForeignIssuer(policy, endpoint, issuing, handed_out)
+        ForeignIssuer(policy, endpoint, route, issuing, handed_out)
         for policy, endpoint in places
         if hasattr(endpoint.options, "hands_out")
-        for issuing, handed_out in [_cas(bundle, policy, endpoint)]
+        for route in policy.routes
+        for issuing, handed_out in [_cas(bundle, route, endpoint)]
         if issuing != handed_out
     )
 
 
-def _cas(bundle: Bundle, policy: CompiledPolicy, endpoint: CompiledEndpoint) -> tuple[str, str]:
+def _cas(bundle: Bundle, route: Route, endpoint: CompiledEndpoint) -> tuple[str, str]:
     """The CA that issues and the one that is handed out; the same word where they cannot be told apart."""
-    route = policy.route
     if route.backend != endpoint.backend:
         return route.backend, endpoint.backend
     backend = bundle.backends[route.backend]

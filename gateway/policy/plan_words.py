@@ -40,8 +40,16 @@ def validity_words(not_before: datetime, not_after: datetime) -> Vocabulary:
     return {"validity": {"not_before": not_before, "not_after": not_after}}
 
 
-def unknown_words(*, subject: bool, key: bool) -> frozenset[str]:
-    """What a preview cannot know: the CSR with its key, and the subject that it may name."""
-    if subject and key:
+def unknown_words(
+    evidence: Evidence, subject: DistinguishedName | None, key: PublicKey | None
+) -> frozenset[str]:
+    """What a preview cannot know yet: the CSR with its key, the subject that it may name, who asks."""
+    if key is not None:
         return _NONE
-    return frozenset({"csr", *(() if key else ("key",)), *(() if subject else ("subject",))})
+    return frozenset(
+        {
+            *("csr", "key"),
+            *(("subject",) if subject is None else ()),
+            *(() if evidence.credentials else ("client", "account", "challenge")),
+        }
+    )
