@@ -25,12 +25,16 @@ def trace_lines(decision: Mapping[str, object]) -> Iterator[str]:
     if reasons:
         yield ""
         yield "Why it was refused"
-        middle, end, _ = _strokes()
+        middle, end, along = _strokes()
         for position, reason in enumerate(reasons):
             where = _text(reason, "path")
             place = f" ({where})" if where else ""
             stroke = end if position == len(reasons) - 1 else middle
             yield f"{stroke}{_text(reason, 'code')}{place}: {_text(reason, 'message')}"
+            if _text(reason, "rule"):
+                below = "   " if stroke == end else along
+                at = f"  [{_text(reason, 'where')}]" if _text(reason, "where") else ""
+                yield f"{below}by the rule {_text(reason, 'rule')}{at}"
 
 
 def _branch(name: str, steps: Sequence[Mapping[str, object]], *, last: bool) -> Iterator[str]:

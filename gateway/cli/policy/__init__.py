@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli.policy import check, testing
+from gateway.cli.policy import check, explain, replay, testing
 
 app = typer.Typer(
     name="policy",
@@ -14,4 +14,6 @@ app = typer.Typer(
 )
 app.command("validate")(check.validate)
 app.command("schema")(check.schema)
+app.command("explain")(explain.explain)
+app.command("replay")(replay.replay)
 app.command("test")(testing.run_tests)
