@@ -17,6 +17,9 @@ from gateway.policy.facts import Facts
 ASKED = "asked"  # in a request's decision
 MAX_TEXT = 1000
 MAX_UNVERIFIED_BYTES = 2048
+MAX_EARLIER = 20  # certificates of the same key
+MAX_EARLIER_NAMES = 100
+FLAGS = ("key_known_to_others", "key_of_ca", "key_of_account", "limits_exceeded")
 # Kinds whose GeneralName is made from its text alone.
 TEXTUAL = frozenset({NameKind.DNS, NameKind.IP, NameKind.EMAIL, NameKind.URI})
 
@@ -85,8 +88,17 @@ def _facts(facts: Facts) -> dict[str, object]:
         found["issuer_not_after"] = to_epoch_s(facts.issuer_not_after)
     if facts.previous is not None and facts.previous.issued_here:
         found["issued_here"] = True
-    if facts.key_known_to_others:
-        found["key_known"] = True
+    for name in FLAGS:
+        if getattr(facts, name):
+            found[name] = True
+    if facts.issuer_ends:
+        found["issuer_ends"] = [
+            [backend, profile, to_epoch_s(end)] for (backend, profile), end in facts.issuer_ends.items()
+        ]
+    if facts.key_stands_in:
+        found["key_stands_in"] = [
+            [one.subject, sorted(one.sans)[:MAX_EARLIER_NAMES]] for one in facts.key_stands_in[:MAX_EARLIER]
+        ]
     return found
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.clock import from_epoch_s
-from gateway.enrolment.asked_json import ASKED
+from gateway.enrolment.asked_json import ASKED, FLAGS
 from gateway.errors import MalformedMessage
 from gateway.model.enrolment import (
     Correlation,
@@ -45,7 +45,7 @@ from gateway.pki.names import (
     ip_address_name,
     uri_name,
 )
-from gateway.policy.facts import Facts, PreviousCertificate
+from gateway.policy.facts import CertifiedNames, Facts, PreviousCertificate
 from gateway.policy.lists import EMPTY_LISTS, ListLookup
 from gateway.policy.sample_credentials import PRESENTED
 from gateway.policy.trial import Trial
@@ -223,8 +223,14 @@ def _facts(row: RequestRow, request: EnrolmentRequest, known: Json, lists: ListL
     facts = Facts(
         now=now,
         issuer_not_after=_moment(known.get("issuer_not_after")),
-        key_known_to_others=bool(known.get("key_known")),
+        issuer_ends={
+            (backend, profile): from_epoch_s(end) for backend, profile, end in known.get("issuer_ends", ())
+        },
+        key_stands_in=tuple(
+            CertifiedNames(subject, frozenset(sans)) for subject, sans in known.get("key_stands_in", ())
+        ),
         lists=lists,
+        **{name: bool(known.get(name)) for name in FLAGS},
     )
     if request.renews_der is None or request.operation not in (Operation.RENEW, Operation.REKEY):
         return facts

@@ -119,7 +119,27 @@ class Replay:
             return NotAgain("it was refused by a limit, which counts what was granted at that time")
         if _step_of(row) == "route":
             return _as_then(then, policy)
-        return verdict_in_short(decide(self._bundle, trial).decision)
+        found = verdict_in_short(decide(self._bundle, trial).decision)
+        unknown = self._not_looked_up(row, policy) if found.verdict != "deny" else ""
+        return NotAgain(unknown) if unknown else found
+
+    def _not_looked_up(self, row: RequestRow, policy: AdmissionPolicy) -> str:
+        """What this policy asks about the key and was not looked up then."""
+        judge = self._judge(row)
+        for asked, text in (
+            ("needs_key_history", "in whose certificates its key stands"),
+            ("needs_account_keys", "whether its key is an ACME account's"),
+        ):
+            if getattr(policy, asked) and not (judge is not None and getattr(judge, asked)):
+                return f"{policy.name} asks {text}, which was not looked up then"
+        return ""
+
+    def _judge(self, row: RequestRow) -> AdmissionPolicy | None:
+        """The policy that decided then."""
+        own = row.bundle_sha256 == self._bundle.sha256
+        bundle = self._bundle if own else self._find_bundle(row.bundle_sha256 or "")
+        known = bundle.policies if bundle is not None else ()
+        return next((one for one in known if one.name == row.policy), None)
 
     def _differently_verified(
         self, row: RequestRow, trial: Trial, policy: AdmissionPolicy
@@ -128,7 +148,7 @@ class Replay:
         if row.bundle_sha256 == self._bundle.sha256:
             return None
         before = self._find_bundle(row.bundle_sha256 or "")
-        judge = next((one for one in before.policies if one.name == row.policy), None) if before else None
+        judge = self._judge(row)
         if before is None or judge is None:
             return NotAgain("the bundle that decided on it is not in the database any more")
         request = trial.request

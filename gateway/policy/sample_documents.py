@@ -188,6 +188,12 @@ class SamplePrevious(AskedNames):
     issued_here: bool = Field(True, description="This gateway issued it")
 
 
+class SampleLimits(StrictModel):
+    """What counting would have found."""
+
+    exceeded: bool = Field(description="A limit with on_exceed: pend is exceeded")
+
+
 class SampleRequest(StrictModel):
     """A request, and what the gateway has found out about it."""
 
@@ -215,6 +221,7 @@ class SampleRequest(StrictModel):
         "all", description="Names that the ACME account has proven, with *. for a wildcard"
     )
     known_key: bool = Field(False, description="The key stands in a certificate of somebody else")
+    limits: SampleLimits | None = Field(None, description="What limits say; default: none is exceeded")
     linking: Linking | None = Field(None, description="Link of the CSR to its TLS session (RFC 7030, 3.5)")
     not_before: Moment | None = Field(None, description="The begin that the client asks for")
     not_after: Moment | None = Field(None, description="The end that the client asks for")

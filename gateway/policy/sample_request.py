@@ -95,6 +95,7 @@ def make_trial(sample: SampleRequest, policy: AdmissionPolicy, given: Given | No
         previous=_previous(sample, previous_der),
         key_known_to_others=sample.known_key,
         lists=SampleLists(sample.lists),
+        limits_exceeded=sample.limits is not None and sample.limits.exceeded,
     )
     return Trial(request, Evidence(credentials), facts, refused)
 
