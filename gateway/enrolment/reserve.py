@@ -20,12 +20,13 @@ from gateway.enrolment.record import Judged
 from gateway.enrolment.revocation import add_revocation
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
 from gateway.model.decision import Allow, ApprovalRule, Decision, Deny, ListUse, TraceStep
+from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.facts import Facts
 from gateway.policy.limit_check import LimitUse, exceeded_reason, limit_uses
-from gateway.policy.limit_rules import OnExceed
+from gateway.policy.limit_rules import LimitRule, OnExceed
 from gateway.policy.renewal_check import RENEWING
-from gateway.policy.rules import AdmissionPolicy, CompiledPolicy
+from gateway.policy.rules import AdmissionPolicy, Bundle, CompiledPolicy
 from gateway.store import certificates, limits, lists
 from gateway.store.limits import Holder, Window
 from gateway.store.requests import RequestRow
@@ -101,7 +102,11 @@ class Beyond:
 
 
 async def reserve(
-    store: Store, policy: CompiledPolicy, judged: Judged, judge_again: Callable[[Facts], Decision]
+    store: Store,
+    bundle: Bundle,
+    policy: CompiledPolicy,
+    judged: Judged,
+    judge_again: Callable[[Facts], Decision],
 ) -> tuple[Judged, Reservation | Beyond]:
     """What a granted request has to take, or why it cannot be had now, and the request as it is judged then.
 
@@ -109,9 +114,10 @@ async def reserve(
     """
     decision = judged.decision
     assert isinstance(decision, Allow)
-    if not (decision.consumes or policy.limits):
+    rules = _limits(bundle, policy, judged.request)
+    if not (decision.consumes or rules):
         return judged, NOTHING
-    found = await _look(store, policy, judged, decision)
+    found = await _look(store, policy, rules, judged, decision)
     if isinstance(found, Beyond):
         return replace(judged, decision=_beyond(decision, found)), found
     if not found.over:
@@ -123,12 +129,20 @@ async def reserve(
     return replace(judged, decision=_pended(again, policy, found), facts=facts), found
 
 
+def _limits(bundle: Bundle, policy: CompiledPolicy, request: EnrolmentRequest) -> tuple[LimitRule, ...]:
+    """The limits of the policy and of every guardrail that holds here."""
+    guardrails = bundle.guardrails_at(request.protocol, request.endpoint)
+    if not guardrails:
+        return policy.limits
+    return (*policy.limits, *(limit for guardrail in guardrails for limit in guardrail.limits))
+
+
 async def _look(
-    store: Store, policy: CompiledPolicy, judged: Judged, decision: Allow
+    store: Store, policy: CompiledPolicy, rules: tuple[LimitRule, ...], judged: Judged, decision: Allow
 ) -> Reservation | Beyond:
     consumes = decision.consumes if judged.request.operation not in RENEWING else ()
     assert decision.plan is not None
-    uses = limit_uses(policy.limits, policy.name, judged.request, judged.evidence, decision.plan)
+    uses = limit_uses(rules, policy.name, judged.request, judged.evidence, decision.plan)
     return await store.reader.read(lambda connection: _looked(connection, judged, policy, uses, consumes))
 
 

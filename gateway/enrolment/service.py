@@ -37,6 +37,7 @@ from gateway.enrolment.reserve import Beyond, Reservation, reserve
 from gateway.enrolment.settle import Recheck, Settlement
 from gateway.enrolment.verification import AccountKeys, Verification
 from gateway.errors import BackendUnavailable, Conflict
+from gateway.model.certificate import CertificateRecord
 from gateway.model.decision import Allow, Deny
 from gateway.model.enrolment import BadMessage, EnrolmentRequest, Operation
 from gateway.model.evidence import CredentialKind, Evidence
@@ -44,6 +45,7 @@ from gateway.model.ids import EndpointName, ProtocolName, RequestId, new_id
 from gateway.model.outcome import Confirmation, Issued, Outcome, Pending, Refused, State, Unavailable
 from gateway.model.preview import Preview
 from gateway.model.reasons import Reason, ReasonCode
+from gateway.model.renewal_advice import RenewalAdvice
 from gateway.model.wanted import Wanted
 from gateway.policy.credential_check import credential_reasons
 from gateway.policy.engine import (
@@ -59,6 +61,7 @@ from gateway.policy.engine import (
     select,
     select_revocation,
 )
+from gateway.policy.renewal_advice import renewal_advice
 from gateway.policy.rules import Bundle
 from gateway.store import credentials, jobs, renewals, requests
 from gateway.store.store import Store
@@ -185,6 +188,9 @@ class EnrolmentService:
     def wanted(self, protocol: ProtocolName, endpoint: EndpointName, operation: Operation) -> Wanted | None:
         return describe(self._bundle.current, protocol, endpoint, operation)
 
+    def renewal_advice(self, record: CertificateRecord) -> RenewalAdvice:
+        return renewal_advice(self._bundle.current, record)
+
     async def _submit(self, request: EnrolmentRequest) -> Outcome:
         self._under_way += 1
         try:
@@ -273,7 +279,7 @@ class EnrolmentService:
         if request.csr_der is None and self._needs_csr(decision):
             return await self._deny(judged, bundle, selected, "route", _NO_CSR)
         judge_again = partial(evaluate, bundle, selected, request, judged.evidence)
-        judged, reserved = await reserve(self._store, selected.policy, judged, judge_again)
+        judged, reserved = await reserve(self._store, bundle, selected.policy, judged, judge_again)
         if isinstance(reserved, Beyond):
             refused = await self._refuse(judged, reserved.reasons)
             return replace(refused, retry_after_s=reserved.retry_after_s)

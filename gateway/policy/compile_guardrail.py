@@ -9,6 +9,7 @@ from gateway.model.keys import KeyType
 from gateway.pki.name_syntax import normal_dns
 from gateway.policy.guardrail_documents import DeniedNames, Guardrail, GuardrailKeys
 from gateway.policy.guardrail_rules import CompiledGuardrail, DeniedRule, KeyBounds
+from gateway.policy.limit_documents import compile_limits
 from gateway.policy.name_rules import normal_address
 from gateway.policy.patterns import compile_regex
 from gateway.policy.yaml_marks import Document
@@ -38,6 +39,7 @@ def compile_guardrail(guardrail: Guardrail, document: Document) -> CompiledGuard
         where_usages=document.where(("forbid_eku",)),
         deny_ca=guardrail.ca == "deny",
         where_ca=document.where(("ca",)),
+        limits=compile_limits(guardrail.limits, f"guardrail:{guardrail.metadata.name}", document.where),
     )
 
 

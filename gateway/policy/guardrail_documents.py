@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.policy.complaints import Misfit
+from gateway.policy.limit_documents import Limits
 from gateway.policy.metadata import ApiVersion, Metadata
 from gateway.policy.patterns import compile_regex
 from gateway.policy.strict_model import StrictModel
@@ -113,7 +114,7 @@ class DeniedNames(StrictModel):
 class Guardrail(StrictModel):
     """Bounds for all policies together. They can only refuse or shorten, never grant."""
 
-    planned: ClassVar[frozenset[str]] = frozenset({"checks", "limits"})
+    planned: ClassVar[frozenset[str]] = frozenset({"checks"})
     elsewhere: ClassVar[Mapping[str, str]] = {
         "priority": "is for policies; all guardrails hold at once: remove it",
         **dict.fromkeys(
@@ -138,13 +139,14 @@ class Guardrail(StrictModel):
         tuple[ExtendedKeyUsage, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
     ] = Field((), description="Extended key usages that no certificate may have, by name or OID")
     ca: Literal["deny"] | None = Field(None, description="deny: no plan makes a CA certificate")
+    limits: Limits = Field((), description="How many certificates, counted over all policies together")
 
     @model_validator(mode="after")
     def _bounds_something(self) -> Guardrail:
-        bounds = (self.keys, self.deny_names, self.validity_max, self.forbid_eku, self.ca)
+        bounds = (self.keys, self.deny_names, self.validity_max, self.forbid_eku, self.ca, self.limits)
         if not any(bounds):
             raise Misfit(
-                "this guardrail bounds nothing; add keys, deny_names, validity_max, forbid_eku or ca"
+                "this guardrail bounds nothing; add keys, deny_names, validity_max, forbid_eku, ca or limits"
             )
         if self.validity_max is not None and self.validity_max < timedelta(minutes=1):
             raise Misfit("the life is under a minute; write a longer one, such as 1y", ("validity_max",))

@@ -266,6 +266,20 @@ async def test_strictest_of_several_limits_decides(opened: Open) -> None:
         beyond(await enroll(house, "c.test"))
 
 
+async def test_guardrail_counts_over_all_policies(opened: Open) -> None:
+    guardrail = policies.document("Guardrail", "floor", limits=[count("global", 2)])
+    documents = [*limited(), *limited(endpoint="other"), guardrail]
+    with opened(*documents) as house:
+        await house.credential("device")
+        assert isinstance(await enroll(house, "a.test"), Issued)
+        assert isinstance(await enroll(house, "b.test", endpoint="other"), Issued)
+        refused = await enroll(house, "c.test")
+        beyond(refused)
+        assert isinstance(refused, Refused)
+        assert refused.reasons[0].rule == "floor.limits[0]"
+        beyond(await enroll(house, "d.test", endpoint="other"))
+
+
 async def test_policy_without_limits_reads_no_window(house: House) -> None:
     await house.credential("device")
     before = house.store.recorder.counts.statements
