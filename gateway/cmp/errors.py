@@ -160,8 +160,12 @@ def status_strings(reasons: Sequence[Reason], request_id: str | None) -> tuple[s
 
 def retry_strings(reason: Reason, retry_after_s: int, request_id: str | None = None) -> tuple[str, ...]:
     """PKIFreeText of what passes: why, and when to come again, since CMP's clients show no HTTP header."""
-    again = f"nothing is lost: send the message again in {max(1, retry_after_s)} s"
-    return (*status_strings((reason,), request_id), again)
+    return (*status_strings((reason,), request_id), again_string(retry_after_s))
+
+
+def again_string(retry_after_s: int) -> str:
+    """When to come again, for the eyes of people."""
+    return f"nothing is lost: send the message again in {max(1, retry_after_s)} s"
 
 
 def retry_after(retry_after_s: int) -> tuple[str, str]:

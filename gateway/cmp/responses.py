@@ -11,7 +11,7 @@ from gateway.asn1.cmp import BodyType
 from gateway.asn1.cmp_bodies import CertRepMessage, CertResponse, encode_cert_rep
 from gateway.asn1.cmp_status import PkiFailureInfo, PkiStatus, PkiStatusInfo
 from gateway.cmp.answers import Answer, error_answer, is_root, without_roots
-from gateway.cmp.errors import failure_info, failure_of, retry_strings, status_strings
+from gateway.cmp.errors import again_string, failure_info, failure_of, retry_strings, status_strings
 from gateway.cmp.received import Received
 from gateway.cmp.record import recorded
 from gateway.cmp.sender import MacSender
@@ -77,8 +77,8 @@ def response_answer(
             chain_der = tuple(dict.fromkeys((*chain_der, *response.outcome.chain_der)))
             if response.outcome.confirm_by is not None:
                 confirm_by.append(response.outcome.confirm_by)
-        elif isinstance(response.outcome, Unavailable) and response.outcome.request_id is None:
-            again_s.append(response.outcome.retry_after_s)
+        elif (seconds := _again_s(response.outcome)) is not None:
+            again_s.append(seconds)
     body_type = ANSWERS[received.begun_by]
     # RFC 9810 5.3.4: caPubs in an ip only, and only where a shared secret makes them trustworthy
     in_ip = body_type is BodyType.IP and isinstance(received.sender, MacSender)
@@ -146,6 +146,8 @@ def outcome_texts(outcome: Outcome) -> tuple[str, ...]:
         case Pending():
             waits_for = "approval by a person" if outcome.waits_for == "approval" else "the CA"
             return (f"the request waits for {waits_for}; poll after {outcome.retry_after_s} s",)
+        case Refused(retry_after_s=int() as seconds):
+            return (*status_strings(outcome.reasons, outcome.request_id), again_string(seconds))
         case Refused():
             return status_strings(outcome.reasons, outcome.request_id)
         case Unavailable(request_id=str()):
@@ -154,6 +156,15 @@ def outcome_texts(outcome: Outcome) -> tuple[str, ...]:
             return retry_strings(outcome.reason, outcome.retry_after_s)
         case _:
             assert_never(outcome)
+
+
+def _again_s(outcome: Outcome) -> int | None:
+    """In how many seconds to send the message again; None where that would change nothing."""
+    match outcome:
+        case Unavailable(request_id=None) | Refused(retry_after_s=int()):
+            return outcome.retry_after_s
+        case _:
+            return None
 
 
 def _failure(refused: Refused, pop: Pop | None) -> PkiFailureInfo:
