@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gateway.clock import from_epoch_s
-from gateway.enrolment.asked_json import ASKED, FLAGS
+from gateway.enrolment.asked_json import ASKED
 from gateway.errors import MalformedMessage
 from gateway.model.enrolment import (
     Correlation,
@@ -230,7 +230,10 @@ def _facts(row: RequestRow, request: EnrolmentRequest, known: Json, lists: ListL
             CertifiedNames(subject, frozenset(sans)) for subject, sans in known.get("key_stands_in", ())
         ),
         lists=lists,
-        **{name: bool(known.get(name)) for name in FLAGS},
+        key_known_to_others=bool(known.get("key_known_to_others")),
+        key_of_ca=bool(known.get("key_of_ca")),
+        key_of_account=bool(known.get("key_of_account")),
+        limits_exceeded=bool(known.get("limits_exceeded")),
     )
     if request.renews_der is None or request.operation not in (Operation.RENEW, Operation.REKEY):
         return facts

@@ -234,7 +234,7 @@ class Expected(StrictModel):
     decision: Literal["allow", "deny", "pend"] = Field(
         description="allow, deny, or pend: people must approve"
     )
-    policy: str | None = Field(None, description="Which policy decides; default: the one that the test is in")
+    policy: str | None = Field(None, description="Which policy decides; default: any")
     backend: str | None = Field(None, description="The CA backend that issues")
     profile: str | None = Field(None, description="Its profile")
     subject: str | None = Field(None, description="The subject, like CN=a,O=b; the order does not count")

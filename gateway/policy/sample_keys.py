@@ -23,6 +23,7 @@ from gateway.policy.complaints import Misfit, did_you_mean
 
 _RSA = re.compile(r"rsa-([0-9]{4})")
 _SMALLEST, _LARGEST = 1024, 8192  # what gateway.pki.keys takes for a key at all
+_STEP = 128  # each size is made once, which takes some 10 ms: there must not be too many
 _CURVES: Mapping[str, type[ec.EllipticCurve]] = {
     "ec-p256": ec.SECP256R1,
     "ec-p384": ec.SECP384R1,
@@ -41,13 +42,11 @@ def read_key_word(value: object) -> str:
     """``rsa-2048``, ``ec-p256``, ``ed25519``, ``ml-dsa-65`` and so on. Raises Misfit."""
     word = str(value)
     found = _RSA.fullmatch(word)
-    if found is not None and _SMALLEST <= int(found[1]) <= _LARGEST:
-        return word
     if found is not None:
-        raise Misfit(
-            f"{word!r} is refused before any policy is asked; "
-            f"write one from rsa-{_SMALLEST} to rsa-{_LARGEST}"
-        )
+        if _SMALLEST <= int(found[1]) <= _LARGEST and int(found[1]) % _STEP == 0:
+            return word
+        text = f"write one from rsa-{_SMALLEST} to rsa-{_LARGEST}, in steps of {_STEP}"
+        raise Misfit(f"{word!r} is no key for a test; {text}")
     if word not in KEY_WORDS:
         raise Misfit(f"{word!r} is no kind of key; {did_you_mean(word, KEY_WORDS)}")
     return word

@@ -22,6 +22,9 @@ def shipped(*, approval: bool = False) -> Mapping[str, str]:
     if approval:
         slow = "approval: {required: 1, expires: 1h, retry_after: 1s}\n"
         text = text.replace(_FIRST, _FIRST + slow)
+        granted = "{decision: allow, backend: embedded, profile: scep, subject: CN=printer 4}"
+        assert text.count(granted) == 1
+        text = text.replace(granted, granted.replace("allow", "pend"))
     return {"default.yaml": text}
 
 

@@ -62,6 +62,7 @@ def _document(result: TestResult) -> dict[str, object]:
         "where": result.where,
         "passed": not result.differences,
         "verdict": result.verdict,
+        "decided_by": result.decision.policy,
         "differences": [
             {
                 "key": ".".join(map(str, difference.at)),
@@ -76,7 +77,9 @@ def _document(result: TestResult) -> dict[str, object]:
 def _print(results: tuple[TestResult, ...], failed: list[TestResult]) -> None:
     for result in results:
         mark = typer.style("FAILED", fg="red", bold=True) if result.differences else "ok"
-        typer.echo(f"{mark}  {result.policy}: {escaped(result.name)}  [{result.verdict}]  {result.where}")
+        by = result.decision.policy or "no policy"
+        verdict = result.verdict if by == result.policy else f"{result.verdict} by {by}"
+        typer.echo(f"{mark}  {result.policy}: {escaped(result.name)}  [{verdict}]  {result.where}")
         for difference in result.differences:
             place = result.document.where((*result.path, *difference.at))
             typer.echo(f"        {place}: {'.'.join(map(str, difference.at))}: {escaped(difference.text)}")
