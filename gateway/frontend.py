@@ -30,6 +30,7 @@ from gateway.model.ids import EndpointName, ProtocolName
 from gateway.model.outcome import Confirmation, Outcome, Refused, Unavailable
 from gateway.model.preview import Preview
 from gateway.model.reasons import Reason
+from gateway.model.renewal_advice import RenewalAdvice
 from gateway.model.wanted import Wanted
 from gateway.outbound.network import Network
 from gateway.store.unit import Unit
@@ -156,6 +157,9 @@ class Enrolments(Protocol):
 
     def profiles(self, protocol: ProtocolName, endpoint: EndpointName) -> Mapping[str, str]:
         """Profiles that some policy of this endpoint is for, with what its owner says of each."""
+
+    def renewal_advice(self, record: CertificateRecord) -> RenewalAdvice:
+        """When the policy of this certificate, as it is now, wants it renewed."""
 
 
 class CaInformation(Protocol):

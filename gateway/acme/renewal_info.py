@@ -1,7 +1,8 @@
 """Renewal information (RFC 9773 section 4): when a certificate is to be renewed, for anybody who asks.
 
-The window begins after two thirds of the lifetime and is a twelfth of it long, so that clients spread and the
-last quarter is left for trouble. That of a revoked certificate lies in the past: renew at once.
+The window begins when the certificate's policy lets renewals begin, else after two thirds of the lifetime. It
+takes a quarter of the time that is left then, so that clients spread and the rest is there for trouble. That
+of a revoked certificate lies in the past: renew at once.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ async def renewal_info(exchange: Exchange, certificate_id: str) -> HttpResponse:
     record = await find(exchange, parse_id(certificate_id))
     if record is None:
         raise not_found("there is no such certificate here")
-    window = renewal_window(record)
+    advice = exchange.services.enrolments.renewal_advice(record)
+    if not advice.offered:
+        raise not_found("there is no renewal information for this certificate")
+    window = renewal_window(record, advice.opens_at)
     document: dict[str, object] = {
         "suggestedWindow": {"start": rfc3339(window.start), "end": rfc3339(window.end)}
     }
@@ -92,17 +96,23 @@ async def find(exchange: Exchange, certificate_id: CertificateId) -> Certificate
     return None
 
 
-def renewal_window(record: CertificateRecord) -> RenewalWindow:
-    """When to renew. A revoked certificate's window lies before its revocation, and where possible in the
-    first hour of its life, so that it is over even for a client whose clock is slow."""
+def renewal_window(record: CertificateRecord, opens_at: datetime | None = None) -> RenewalWindow:
+    """When to renew. ``opens_at`` is when its policy lets renewals begin, None where it does not say.
+
+    A revoked certificate's window lies before its revocation, and where possible in the first hour of its
+    life, so that it is over even for a client whose clock is slow.
+    """
     if record.status is CertificateStatus.REVOKED:
         revoked_at = record.revoked_at or record.not_before
         end = min(record.not_before + _PAST, revoked_at)
         return RenewalWindow(end - _PAST, end)
     lifetime_s = max(0, int((record.not_after - record.not_before).total_seconds()))
     start = record.not_before + timedelta(seconds=lifetime_s * 2 // 3)
+    if opens_at is not None:
+        start = max(record.not_before, opens_at.replace(microsecond=0))
+    left_s = int((record.not_after - start).total_seconds())
     # RFC 9773 4.2: the end MUST NOT equal or precede the start
-    return RenewalWindow(start, max(start + timedelta(seconds=lifetime_s // 12), start + _SECOND))
+    return RenewalWindow(start, max(start + timedelta(seconds=left_s // 4), start + _SECOND))
 
 
 def _ask_again(wanted: timedelta, record: CertificateRecord) -> timedelta:

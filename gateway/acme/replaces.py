@@ -71,7 +71,8 @@ async def check_replaces(
     claimed_by = await _invalid_claim(exchange, record.sha256)
     # RFC 9773 section 5 has the limits lifted; for one order, else a client that fails goes on for ever.
     now = exchange.services.clock.now()
-    in_time = renewal_window(record).start <= now < record.not_after
+    opens_at = exchange.services.enrolments.renewal_advice(record).opens_at
+    in_time = renewal_window(record, opens_at).start <= now < record.not_after
     return Replaced(
         certificate_id, record.sha256, record.certificate_der, claimed_by, in_time and claimed_by is None
     )
