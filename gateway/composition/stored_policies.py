@@ -31,13 +31,25 @@ def activation(previous: str | None, policies: Policies, activated: Activation) 
         return unit
     texts = policies.kept.decode()
     bundles.insert(unit, BundleRow(bundle.sha256, bundle.documents_json, activated.how, activated.at, texts))
+    _activate(unit, previous, activated)
+    return unit
+
+
+def reactivation(previous: str | None, activated: Activation) -> Unit:
+    """What is written down when a bundle becomes active that the database has already."""
+    unit = Unit()
+    if previous != activated.sha256:
+        _activate(unit, previous, activated)
+    return unit
+
+
+def _activate(unit: Unit, previous: str | None, activated: Activation) -> None:
     bundles.activate(unit, activated)
     details = {"previous": previous, "how": activated.how}
     details |= {
         key: value for key, value in (("note", activated.note), ("revision", activated.revision)) if value
     }
-    unit.audit(AuditEvent(activated.actor, "policy.activate", bundle.sha256, details=details))
-    return unit
+    unit.audit(AuditEvent(activated.actor, "policy.activate", activated.sha256, details=details))
 
 
 def chosen_at_start(files: PolicyFiles, store: Store, drafts: Policies) -> Policies:

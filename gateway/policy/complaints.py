@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+
+from gateway.policy.model_walk import models_at
 
 Path = tuple[str | int, ...]
 Value = dict[str, "Value"] | list["Value"] | str | None
@@ -34,12 +34,21 @@ class Complaint:
     of_key: bool = False
 
 
-def complaints_of(model: type[BaseModel], value: Value, error: ValidationError) -> Iterator[Complaint]:
-    """Give one complaint for every error; ``value`` is what was validated."""
+def complaints_of(
+    model: type[BaseModel], value: Value, error: ValidationError, *, in_part: bool = False
+) -> Iterator[Complaint]:
+    """Give one complaint for every error; ``value`` is what was validated. ``in_part``: what is missing, and
+    what does not fit together, is told when the other part is there."""
     errors = error.errors(include_url=False)
     for details in errors:
-        if not _follows(details, errors):
+        if not (_follows(details, errors) or (in_part and _of_the_whole(details))):
             yield _complaint(model, value, details)
+
+
+def _of_the_whole(details: ErrorDetails) -> bool:
+    return details["type"] == "missing" or (
+        details["type"] == "value_error" and isinstance(details["input"], dict)
+    )
 
 
 def _follows(details: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
@@ -98,7 +107,7 @@ def _written_path(value: Value, loc: tuple[int | str, ...]) -> Path:
 def _unknown_key(model: type[BaseModel], path: Path) -> Complaint:
     key = str(path[-1])
     known: set[str] = set()
-    for parent in _models_at(model, path[:-1]):
+    for parent in models_at(model, path[:-1]):
         known |= {info.alias or name for name, info in parent.model_fields.items()}
         said = getattr(parent, "elsewhere", {}).get(key)
         if said is not None:
@@ -111,7 +120,7 @@ def _unknown_key(model: type[BaseModel], path: Path) -> Complaint:
 def _missing_key(model: type[BaseModel], path: Path) -> Complaint:
     key = str(path[-1])
     described = ""
-    for parent in _models_at(model, path[:-1]):
+    for parent in models_at(model, path[:-1]):
         for name, info in parent.model_fields.items():
             if (info.alias or name) == key and info.description:
                 described = f": {info.description.split('. ')[0].rstrip('.')}"
@@ -184,38 +193,3 @@ def _shown(value: object) -> str:
 def _sentence(text: str) -> str:
     """Every complaint says what would be right; a foreign validator's text may not."""
     return text if ";" in text else f"{text}; see the description of this key"
-
-
-def _models_at(model: type[BaseModel], path: Path) -> list[type[BaseModel]]:
-    annotations: list[Any] = [model]
-    for step in path:
-        annotations = [inner for annotation in annotations for inner in _inner(annotation, step)]
-    return [one for annotation in annotations for one in _alternatives(annotation) if _is_model(one)]
-
-
-def _inner(annotation: Any, step: str | int) -> list[Any]:
-    found: list[Any] = []
-    for one in _alternatives(annotation):
-        origin, arguments = get_origin(one), get_args(one)
-        if _is_model(one):
-            found += [f.annotation for n, f in one.model_fields.items() if (f.alias or n) == step]
-        elif isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(step, str):
-            found.append(arguments[1])
-        elif isinstance(origin, type) and issubclass(origin, Sequence) and isinstance(step, int):
-            found.append(arguments[0])
-    return found
-
-
-def _alternatives(annotation: Any) -> Iterator[Any]:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from _alternatives(get_args(annotation)[0])
-    elif origin is Union or origin is types.UnionType:
-        for one in get_args(annotation):
-            yield from _alternatives(one)
-    else:
-        yield annotation
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli.policy import check, explain, replay, testing
+from gateway.cli.policy import check, explain, history, layout, replay, testing
 
 app = typer.Typer(
     name="policy",
@@ -17,3 +17,8 @@ app.command("schema")(check.schema)
 app.command("explain")(explain.explain)
 app.command("replay")(replay.replay)
 app.command("test")(testing.run_tests)
+app.command("fmt")(layout.fmt)
+app.command("activate")(history.activate)
+app.command("rollback")(history.rollback)
+app.command("history")(history.history)
+app.command("show")(history.show)
