@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.policy.complaints import Value
 from gateway.policy.document import AnyDocument, Compat, Endpoint
 from gateway.policy.guardrail_rules import CompiledGuardrail
 from gateway.policy.lists import CompiledList
@@ -14,6 +15,7 @@ from gateway.policy.rules import (
     CompiledBackend,
     CompiledCompat,
     CompiledEndpoint,
+    CompiledPolicy,
     CompiledTrustStore,
 )
 from gateway.policy.sources import FileReader, ListReader, PolicySource, read_list_beside
@@ -22,11 +24,13 @@ from gateway.policy.yaml_marks import ComplaintList, Document
 
 @dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """A document of a known kind, as a model and as it was written."""
+    """A document of a known kind, as a model and as text. ``document`` holds what it inherits as well,
+    ``written`` only what stands in it."""
 
     model: AnyDocument
     document: Document
     source: PolicySource
+    written: Value
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -48,6 +52,7 @@ class BundleDraft:
     trust_stores: dict[str, CompiledTrustStore] = field(default_factory=dict)
     lists: dict[str, CompiledList] = field(default_factory=dict)
     policies: list[AdmissionPolicy] = field(default_factory=list)
+    shadows: list[CompiledPolicy] = field(default_factory=list)
     guardrails: list[CompiledGuardrail] = field(default_factory=list)
     compatibility: list[CompiledCompat] = field(default_factory=list)
     declared: set[tuple[str, str, str]] = field(default_factory=set)

@@ -53,6 +53,7 @@ def compile_policy(
         conditions=compile_conditions(policy, document, found),
         chosen_step=_chosen_step(policy, document),
         description=policy.metadata.description,
+        shadow=policy.mode == "shadow",
     )
 
 

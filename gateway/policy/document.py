@@ -27,6 +27,7 @@ from gateway.policy.match_documents import (
 )
 from gateway.policy.metadata import ApiVersion, EndpointMetadata, Metadata
 from gateway.policy.name_documents import NamesRules, StrictModel
+from gateway.policy.policy_template import PolicyTemplate
 from gateway.policy.routing_documents import IssueRules, check_reach
 from gateway.policy.rule_documents import (
     ApprovalRules,
@@ -148,8 +149,8 @@ def _enrolling_renews_nothing(match: Match) -> None:
 
 
 def _mode(value: object) -> object:
-    if value == "shadow":
-        raise Misfit("'shadow' is not available in this version; write active")
+    if value in ("shadow", "template"):
+        raise Misfit(f"a policy for revocations is never in the mode {value!r}; write active")
     return value
 
 
@@ -163,7 +164,7 @@ class Policy(StrictModel):
     """Who may have which certificate, and who issues it."""
 
     planned: ClassVar[frozenset[str]] = frozenset(
-        {"extends", "lint", "hooks", "notify", "revocation"}
+        {"lint", "hooks", "notify", "revocation"}
     )
 
     apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815
@@ -172,7 +173,16 @@ class Policy(StrictModel):
     priority: int = Field(
         ge=0, le=1_000_000, description="The lowest number that fits is used. Equal ones must not overlap"
     )
-    mode: Annotated[Literal["active"], BeforeValidator(_mode)] = Field("active", description="active")
+    mode: Literal["active", "shadow"] = Field(
+        "active",
+        description="active: it decides. shadow: what it would say is recorded, and another policy decides. "
+        "template: never selected, there to be extended",
+    )
+    extends: ObjectName | None = Field(
+        None,
+        description="A policy whose keys count where this one says nothing: mappings are merged, lists and "
+        "single values replace. priority, match, mode, metadata and tests are never inherited",
+    )
     match: Match = Field(description="Which requests this is for")
     authenticate: Authenticate = Field(description="Which credentials are verified")
     keys: KeyRules = Field(description="Which keys are allowed")
@@ -217,9 +227,13 @@ class RevocationPolicy(StrictModel):
     """Who may ask for a revocation in a message of the protocol (CMP). Whose certificates they may revoke,
     the protocol says: those of the key that signs, or any for a registration authority."""
 
-    elsewhere: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("keys", "names", "extensions", "validity", "renewal", "limits", "approval", "issue"), ISSUES_NOTHING
-    )
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(
+            ("keys", "names", "extensions", "validity", "renewal", "limits", "approval", "issue"),
+            ISSUES_NOTHING,
+        ),
+        "extends": "is for policies for certificates; write everything out here",
+    }
 
     apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815
     kind: Literal["Policy"] = Field(description="Policy")
@@ -252,14 +266,17 @@ class RevocationPolicy(StrictModel):
         return self
 
 
-def policy_model(value: object) -> type[Policy] | type[RevocationPolicy]:
-    """Which of the two forms a Policy document has, by the operation that it matches."""
+def policy_model(value: object) -> type[Policy] | type[RevocationPolicy] | type[PolicyTemplate]:
+    """Which of the forms a Policy document has, by its mode and the operation that it matches."""
+    if isinstance(value, dict) and value.get("mode") == "template":
+        return PolicyTemplate
     match = value.get("match") if isinstance(value, dict) else None
     operation = match.get("operation") if isinstance(match, dict) else None
     return RevocationPolicy if operation in ("revoke", ["revoke"]) else Policy
 
 
-AnyDocument = Endpoint | Backend | TrustStore | List | Compat | Guardrail | Policy | RevocationPolicy
+AnyPolicy = Policy | RevocationPolicy | PolicyTemplate
+AnyDocument = Endpoint | Backend | TrustStore | List | Compat | Guardrail | AnyPolicy
 
 DOCUMENT_KINDS: dict[str, tuple[type[AnyDocument], ...]] = {
     "Endpoint": (Endpoint,),
@@ -268,5 +285,5 @@ DOCUMENT_KINDS: dict[str, tuple[type[AnyDocument], ...]] = {
     "List": (List,),
     "Compat": (Compat,),
     "Guardrail": (Guardrail,),
-    "Policy": (Policy, RevocationPolicy),
+    "Policy": (Policy, RevocationPolicy, PolicyTemplate),
 }

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from itertools import combinations
+from typing import TypeGuard
 
 from pydantic import BaseModel
 
@@ -16,20 +17,19 @@ from gateway.policy.compile_guardrail import compile_guardrail, guardrails_by_pl
 from gateway.policy.compile_match import overlap
 from gateway.policy.complaints import Path, did_you_mean
 from gateway.policy.document import (
-    DOCUMENT_KINDS,
-    PLANNED_KINDS,
-    AnyDocument,
     Backend,
     Compat,
     Endpoint,
     Policy,
     RevocationPolicy,
     TrustStore,
-    policy_model,
 )
 from gateway.policy.embedded_tests import TestResult, run_tests
+from gateway.policy.extends import check_template
 from gateway.policy.guardrail_documents import Guardrail
 from gateway.policy.list_documents import List, compile_list
+from gateway.policy.policy_template import PolicyTemplate
+from gateway.policy.read_bundle import read_all
 from gateway.policy.references import (
     check_binding,
     check_default_profiles,
@@ -60,7 +60,7 @@ from gateway.policy.sources import (
     read_list_beside,
 )
 from gateway.policy.trust import certificate_pem, compile_trust_store
-from gateway.policy.yaml_marks import MAX_COMPLAINTS, ComplaintList, Document, read_documents, validate
+from gateway.policy.yaml_marks import MAX_COMPLAINTS, ComplaintList, Document, validate
 
 __all__ = ["Bundle", "PolicySource", "Registry", "load_bundle", "read_directory"]
 
@@ -98,9 +98,7 @@ def load_with_tests(
     Raises ConfigurationError.
     """
     draft = BundleDraft(registry, read_file, read_list)
-    for source in sources:
-        _read_source(draft, source)
-    _check_unique(draft)
+    read_all(draft, sources)
     for one in draft.read:
         _compile_one(draft, one)
     _compile_policies(draft)
@@ -117,57 +115,6 @@ def load_with_tests(
         if isinstance(one.model, Policy | RevocationPolicy)
     )
     return bundle, run_tests(bundle, registry, tests)
-
-
-def _read_source(draft: BundleDraft, source: PolicySource) -> None:
-    try:
-        documents = read_documents(source.name, source.text)
-    except ConfigurationError as error:
-        draft.found.take(error)
-        draft.unreadable = True
-        return
-    for document in documents:
-        model = _kind_of(draft, document)
-        if model is None:
-            draft.unreadable = True
-            continue
-        try:
-            draft.read.append(ReadDocument(validate(model, document), document, source))
-        except ConfigurationError as error:
-            draft.found.take(error)
-            draft.unreadable = True
-
-
-def _kind_of(draft: BundleDraft, document: Document) -> type[AnyDocument] | None:
-    if not isinstance(document.value, dict):
-        draft.found.add(
-            document, (), "this is no document; begin with apiVersion: pkigate/v1 and kind: Policy"
-        )
-        return None
-    kind = document.value.get("kind")
-    if isinstance(kind, str) and kind in DOCUMENT_KINDS:
-        return policy_model(document.value) if kind == "Policy" else DOCUMENT_KINDS[kind][0]
-    if kind is None:
-        text = f"the key 'kind' is missing; add one of {', '.join(DOCUMENT_KINDS)}"
-    elif kind in PLANNED_KINDS:
-        text = f"documents of the kind {kind!r} are not available in this version; remove this one"
-    else:
-        text = f"{kind!r} is no kind of document; {did_you_mean(str(kind), DOCUMENT_KINDS)}"
-    draft.found.add(document, ("kind",) if kind is not None else (), text)
-    return None
-
-
-def _check_unique(draft: BundleDraft) -> None:
-    first: dict[tuple[str, str, str], Document] = {}
-    for one in draft.read:
-        other = first.setdefault(one.key, one.document)
-        draft.declared.add(one.key)
-        if other is not one.document:
-            text = (
-                f"another {one.model.kind} has the name {one.model.metadata.name!r} already, at "
-                f"{other.where(('metadata', 'name'))}; choose another name"
-            )
-            draft.found.add(one.document, ("metadata", "name"), text)
 
 
 def _compile_one(draft: BundleDraft, one: ReadDocument) -> None:
@@ -190,6 +137,8 @@ def _compile_one(draft: BundleDraft, one: ReadDocument) -> None:
     elif isinstance(model, Guardrail):
         check_guardrail(draft, model, one.document)
         draft.guardrails.append(compile_guardrail(model, one.document))
+    elif isinstance(model, PolicyTemplate):
+        check_template(one.document, draft.found)
     elif isinstance(model, Compat):
         _compile_compat(draft, model, one.document)
 
@@ -271,13 +220,22 @@ def _compile_policies(draft: BundleDraft) -> None:
         check_lists(draft, policy, document)
         compiled.append((policy, document))
     for (one_policy, _), (other, document) in combinations(compiled, 2):
+        if is_shadow(one_policy) is not is_shadow(other):
+            continue  # what decides and what is on trial are looked for apart from each other
         if one_policy.priority == other.priority and overlap(one_policy, other):
             text = (
                 f"the policy {one_policy.name!r} at {one_policy.where} has the same priority "
                 f"{other.priority}, and some requests fit both; give one of them another number"
             )
             draft.found.add(document, ("priority",), text)
-    draft.policies = [policy for policy, _ in sorted(compiled, key=lambda pair: pair[0].priority)]
+    ordered = [policy for policy, _ in sorted(compiled, key=lambda pair: pair[0].priority)]
+    draft.policies = [policy for policy in ordered if not is_shadow(policy)]
+    draft.shadows = [policy for policy in ordered if is_shadow(policy)]
+
+
+def is_shadow(policy: AdmissionPolicy) -> TypeGuard[CompiledPolicy]:
+    """Whether it is on trial and decides nothing."""
+    return isinstance(policy, CompiledPolicy) and policy.shadow
 
 
 def _bundle(draft: BundleDraft) -> Bundle:
@@ -299,6 +257,8 @@ def _bundle(draft: BundleDraft) -> Bundle:
             for protocol in {one.protocol for one in habits}
         },
         lists=draft.lists,
+        shadows=tuple(draft.shadows),
+        shadow_tables=tables(draft.shadows),
         guardrails=tuple(draft.guardrails),
         guardrail_places=guardrails_by_place(draft.guardrails, draft.endpoints),
     )
@@ -311,7 +271,7 @@ def _canonical(draft: BundleDraft) -> str:
     """
     documents = []
     for one in sorted(draft.read, key=lambda read: read.key):
-        value = dict(one.document.value) if isinstance(one.document.value, dict) else {}
+        value = dict(one.written) if isinstance(one.written, dict) else {}
         if isinstance(one.model, TrustStore):
             value.pop("files", None)
             certificates = draft.trust_stores[one.model.metadata.name].certificates_der

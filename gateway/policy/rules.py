@@ -138,6 +138,7 @@ class CompiledPolicy(AdmissionPolicy):
     renewal: RenewalRule
     conditions: Conditions
     description: str = ""
+    shadow: bool = False  # on trial: it decides nothing
     limits: tuple[LimitRule, ...] = ()
 
     @property

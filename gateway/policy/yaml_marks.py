@@ -30,15 +30,19 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _NEEDS_QUOTES = re.compile(r"(?<![^\s\[{,])[*@%`][^\s\]},\"']*")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_INHERITED = "; as inherited by "
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place in a text; both numbers begin with 1 and count characters."""
+    """A place in a text; both numbers begin with 1 and count characters. ``file`` names another text than the
+    document's own, for what was inherited from there."""
 
     line: int
     column: int
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,14 @@ class Document:
     """One YAML document as plain values: dict, list, str and None.
 
     ``marks`` says where a value stands: a scalar or an item of a sequence at itself, a collection at its key.
-    ``key_marks`` says where the keys stand.
+    ``key_marks`` says where the keys stand, ``nulls`` which None was written as such (``null``, ``~``).
     """
 
     name: str
     value: Value
     marks: Mapping[Path, Mark]
     key_marks: Mapping[Path, Mark]
+    nulls: frozenset[Path] = frozenset()
 
     def mark(self, path: Path, *, of_key: bool = False) -> Mark:
         """Where the value (or key) at ``path`` stands; the nearest one around it if it is not written."""
@@ -65,7 +70,17 @@ class Document:
     def where(self, path: Path = (), *, of_key: bool = False) -> str:
         """``file:line:column`` of ``mark``."""
         mark = self.mark(path, of_key=of_key)
-        return f"{self.name}:{mark.line}:{mark.column}"
+        return f"{mark.file or self.name}:{mark.line}:{mark.column}"
+
+    @property
+    def title(self) -> str:
+        """Its metadata.name, if there is one."""
+        metadata = self.value.get("metadata") if isinstance(self.value, dict) else None
+        return str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
+
+    def inherits(self, path: Path, *, of_key: bool = False) -> bool:
+        """Whether what stands at ``path`` is written in a document that this one extends."""
+        return self.mark(path, of_key=of_key).file != ""
 
 
 @dataclass(slots=True)
@@ -78,11 +93,19 @@ class ComplaintList:
         """``text``: what is wrong; what would be right."""
         dotted = ".".join(map(str, path))
         line = f"{document.where(path, of_key=of_key)}: {dotted + ': ' if dotted else ''}{text}"
-        if line not in self.lines:
-            self.lines.append(line)
+        if document.inherits(path, of_key=of_key):
+            line += f"{_INHERITED}{document.title!r}"
+        self._append(line)
 
     def take(self, error: ConfigurationError) -> None:
-        self.lines.extend(str(error).splitlines())
+        for line in str(error).splitlines():
+            self._append(line)
+
+    def _append(self, line: str) -> None:
+        """A mistake that several policies inherit is told once."""
+        bare = line.partition(_INHERITED)[0]
+        if all(bare != known.partition(_INHERITED)[0] for known in self.lines):
+            self.lines.append(line)
 
     def raise_if_any(self, most: int | None = None) -> None:
         """Raise one ConfigurationError with every line, or the first ``most`` and the number of others."""
@@ -151,7 +174,7 @@ def validate(
     Keys in ``without`` belong to another model.
     """
     if name and name != document.name:
-        document = Document(name, document.value, document.marks, document.key_marks)
+        document = replace(document, name=name)
     found = ComplaintList()
     value = document.value
     for step in at:
@@ -187,19 +210,24 @@ class _Reader:
         self._nodes = 0
         self._marks: dict[Path, Mark] = {}
         self._key_marks: dict[Path, Mark] = {}
+        self._nulls: set[Path] = set()
 
     def documents(self) -> Iterator[Document]:
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent):
-                self._marks, self._key_marks = {}, {}
+                self._marks, self._key_marks, self._nulls = {}, {}, set()
                 value = self._value(next(self._events), (), None)
-                yield Document(self._name, value, self._marks, self._key_marks)
+                yield Document(self._name, value, self._marks, self._key_marks, frozenset(self._nulls))
 
     def _value(self, event: yaml.Event, path: Path, key_mark: Mark | None) -> Value:
         self._check(event, path)
         if isinstance(event, yaml.ScalarEvent):
             self._marks[path] = _mark_of(event)
-            return None if event.implicit[0] and event.value in _NULLS else str(event.value)
+            if not (event.implicit[0] and event.value in _NULLS):
+                return str(event.value)
+            if event.value:
+                self._nulls.add(path)
+            return None
         self._marks[path] = key_mark or _mark_of(event)
         if isinstance(event, yaml.SequenceStartEvent):
             items: list[Value] = []

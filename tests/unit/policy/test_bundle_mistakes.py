@@ -16,8 +16,8 @@ HOUSE_MISTAKES = {
     ),
     "planned-kind": (
         "kind: Backend",
-        "kind: Guardrail",
-        "p.yaml:2:7: kind: documents of the kind 'Guardrail' are not available",
+        "kind: NotificationRoute",
+        "p.yaml:2:7: kind: documents of the kind 'NotificationRoute' are not available",
     ),
     "unknown-type": (
         "type: embedded",

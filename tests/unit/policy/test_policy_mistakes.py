@@ -232,12 +232,12 @@ MISTAKES = {
         12,
         "names.subject: 'first-dsn' is not known; did you mean 'first-dns'?",
     ),
-    "shadow": (
+    "mode": (
         "priority: 100",
-        "priority: 100\nmode: shadow",
+        "priority: 100\nmode: shaddow",
         5,
         7,
-        "mode: 'shadow' is not available in this version; write active",
+        "mode: 'shaddow' is not known; did you mean 'shadow'?",
     ),
     "unreached-backend": (
         "issue: {backend: embedded}",
