@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from gateway import __version__
-from gateway.cli import acme, audit, cert, config, credential, db, policy, request, serve
+from gateway.cli import acme, audit, cert, config, credential, db, lists, policy, request, serve
 from gateway.cli.options import JsonOption
 from gateway.cli.output import print_json
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("serve")(serve.serve)
-for noun in (config, policy, credential, acme, request, cert, audit, db):
+for noun in (config, policy, lists, credential, acme, request, cert, audit, db):
     app.add_typer(noun.app)
 
 
