@@ -299,7 +299,7 @@ def test_trace_has_a_line_for_every_step_and_its_rule() -> None:
 
 def test_record_of_a_decision_is_plain_json() -> None:
     granted = decision_json(allowed(decide(load(policy()), request())), basic_evidence())
-    assert (granted["version"], granted["verdict"], granted["policy"]) == (1, "allow", "rules")
+    assert (granted["version"], granted["verdict"], granted["policy"]) == (2, "allow", "rules")
     assert granted["credentials"] == [{"kind": "basic", "identity": "basic:1", "label": "device"}]
     assert granted["route"] == {"backend": "embedded", "profile": None}
     refused = decision_json(decide(load(policy()), request("dns:evil.com")), basic_evidence())
