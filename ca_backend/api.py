@@ -2,7 +2,9 @@
 
 A backend never reads the gateway's database. "Refused" is a value, "unavailable" and "in doubt" are
 exceptions (``gateway.errors``): BackendUnavailable where the CA is known not to have acted (or the call may
-be repeated with the same ``order_id``), BackendInDoubt where it may have acted.
+be repeated with the same ``order_id``), BackendInDoubt where it may have acted. With ``not_acted`` a
+BackendUnavailable of ``issue`` promises that this order was not and will not be carried out: policy may then
+have another CA issue (``issue: [{fallback: ...}]``). A plug-in that cannot know leaves it out.
 """
 
 from __future__ import annotations

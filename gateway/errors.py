@@ -16,6 +16,8 @@ GatewayError                 carries a Reason: code and a public text that is sa
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from gateway.model.reasons import Reason, ReasonCode
 
 
@@ -77,8 +79,30 @@ class StoreUnavailable(RetryLater):
     default_code = ReasonCode.OVERLOADED
 
 
+class NotActed(StrEnum):
+    """How it is known that a CA did not act on an order, nor ever will: another one may then be asked."""
+
+    CONNECT_ERROR = "connect-error"  # nothing was sent: no connection came about
+    CA_OFFLINE = "ca-offline"  # it took no order, or signs in this process and did not
+    SERVER_ERROR = "5xx"  # it answered with a fault, and is known to have issued nothing
+
+
 class BackendUnavailable(RetryLater):
+    """``not_acted``: None says no more than that the order may be sent to the same CA again."""
+
     default_code = ReasonCode.BACKEND_UNAVAILABLE
+
+    def __init__(
+        self,
+        public_text: str,
+        *,
+        retry_after_s: int = 5,
+        code: ReasonCode | None = None,
+        detail: str = "",
+        not_acted: NotActed | None = None,
+    ) -> None:
+        super().__init__(public_text, retry_after_s=retry_after_s, code=code, detail=detail)
+        self.not_acted = not_acted
 
 
 class BackendInDoubt(RetryLater):

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from ca_backend.api import CaBackend, CanCrossChain, CanSignCrl, CertificateAuthority
 from gateway.enrolment.calls import call
-from gateway.errors import BackendInDoubt, BackendUnavailable
+from gateway.errors import BackendInDoubt, BackendUnavailable, NotActed
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
 
 
@@ -55,7 +55,9 @@ class BackendSet:
             return self._backends[name]
         except KeyError:
             raise BackendUnavailable(
-                "the CA behind this endpoint is not available", detail=f"backend {name!r} is not open"
+                "the CA behind this endpoint is not available",
+                detail=f"backend {name!r} is not open",
+                not_acted=NotActed.CA_OFFLINE,
             ) from None
 
     def replace(self, name: str, backend: CaBackend) -> None:

@@ -99,10 +99,10 @@ class Closing:
         await self._store.recorder.commit(unit)
         return unavailable(work, error)
 
-    async def mark(self, work: Work, handle: str | None) -> Work:
-        """Note in ``ca_handle`` how far the order has come."""
+    async def mark(self, work: Work, handle: str | None, **changes: object) -> Work:
+        """Note in ``ca_handle`` how far the order has come; ``changes`` are further columns."""
         unit = Unit()
-        row = self.move(unit, work, work.row.state, ca_handle=handle)
+        row = self.move(unit, work, work.row.state, ca_handle=handle, **changes)
         await self._store.recorder.commit(unit)
         return replace(work, row=row)
 

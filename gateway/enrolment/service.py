@@ -24,7 +24,7 @@ from gateway.enrolment.correlation import transaction_hash
 from gateway.enrolment.gather import Earlier, Gathered, find_recorded, renews_in_transaction
 from gateway.enrolment.plan_json import asked_dates, plan_to_json
 from gateway.enrolment.record import Judged
-from gateway.enrolment.refusals import Refusals, denial, placed
+from gateway.enrolment.refusals import NO_CSR, Refusals, denial, placed
 from gateway.enrolment.repeat import (
     answer_again,
     outcomes_by_correlation,
@@ -35,6 +35,7 @@ from gateway.enrolment.repeat import (
 )
 from gateway.enrolment.reserve import Beyond, Reservation, reserve
 from gateway.enrolment.settle import Recheck, Settlement
+from gateway.enrolment.shadow import ObserveShadow, ShadowTrials, unobserved
 from gateway.enrolment.verification import AccountKeys, Verification
 from gateway.errors import BackendUnavailable, Conflict
 from gateway.model.certificate import CertificateRecord
@@ -67,13 +68,6 @@ from gateway.store import credentials, jobs, renewals, requests
 from gateway.store.store import Store
 from gateway.store.unit import Unit
 
-_NO_CSR = Reason(
-    ReasonCode.MESSAGE_UNSUPPORTED,
-    "the CA behind this endpoint takes certificate requests (PKCS#10) only, and this message brings none "
-    "that may be sent on",
-    "csr",
-)
-
 _JUDGEMENTS = 3  # of one request; the second finds who was first, unless that one has a successor already
 
 Observe = Callable[[str, str, str], None]
@@ -93,6 +87,7 @@ class EnrolmentService:
         monotonic: Callable[[], float],
         observe: Observe,
         rechecks: Mapping[ProtocolName, Recheck] | None = None,
+        observe_shadow: ObserveShadow = unobserved,
         account_keys: Mapping[ProtocolName, AccountKeys] | None = None,
     ) -> None:
         """``observe(protocol, outcome, code)`` is called once for each outcome. ``rechecks`` and
@@ -106,6 +101,7 @@ class EnrolmentService:
         store.recorder.under_way = lambda: self._under_way
         self._verification = Verification(store, backends, authenticator, clock, account_keys)
         self._refusals = Refusals(store, monotonic)
+        self._shadows = ShadowTrials(bundle, self._verification, observe_shadow)
         self.settlement = Settlement(store, backends, clock, bundle.grace_s, rechecks)
 
     async def submit(self, requests_: Sequence[EnrolmentRequest]) -> tuple[Outcome, ...]:
@@ -277,7 +273,7 @@ class EnrolmentService:
         if isinstance(decision, Deny):
             return await self._refuse(judged, decision.reasons)
         if request.csr_der is None and self._needs_csr(decision):
-            return await self._deny(judged, bundle, selected, "route", _NO_CSR)
+            return await self._deny(judged, bundle, selected, "route", NO_CSR)
         judge_again = partial(evaluate, bundle, selected, request, judged.evidence)
         judged, reserved = await reserve(self._store, bundle, selected.policy, judged, judge_again)
         if isinstance(reserved, Beyond):
@@ -286,9 +282,11 @@ class EnrolmentService:
         return await self._grant(judged, found.earlier, reserved)
 
     async def _grant(self, judged: Judged, earlier: Earlier | None, reserved: Reservation) -> Outcome:
+        judged = await self._shadows.beside(judged)
         decision = judged.decision
         assert isinstance(decision, Allow)
         try:
+            self._verification.check_issuer(decision.route, judged.facts)
             if decision.approval is not None:
                 return await self._park(judged, decision, earlier, reserved.waiting)
             return await self._issue(judged, decision, earlier, reserved)
@@ -324,7 +322,8 @@ class EnrolmentService:
         assert decision.plan is not None
         unit = self._acceptance(judged, earlier)
         row = record.with_taken(record.request_row(judged, State.SUBMITTING), reserved.write(unit, judged))
-        if not self._backends.get(decision.route.backend).signs_in_process:
+        route = decision.route
+        if route.fallbacks or not self._backends.get(route.backend).signs_in_process:
             row = replace(row, plan=plan_to_json(decision.plan, asked_dates(judged.request)))
         return await self.settlement.start(Work(row, decision.plan, stored=False, also=unit))
 
@@ -392,6 +391,7 @@ class EnrolmentService:
         # A first try without credentials is how libest asks for the challenge: counted, not recorded.
         if judged.request.presented == () and reasons[0].code is ReasonCode.AUTH_MISSING:
             return Refused(None, reasons, accepts)
+        judged = await self._shadows.beside(judged)
         row = record.refused_row(judged, reasons)
         recorded = await self._refusals.record(row, reasons, judged.request.remote.address)
         return Refused(judged.request_id if recorded else None, reasons, accepts)

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from gateway.authn.authenticate import Authenticator, check_new_request
-from gateway.authn.claims import Claims
+from gateway.authn.claims import Claims, without_guesses
 from gateway.authn.trust import TrustStore, TrustStores
 from gateway.clock import Clock
 from gateway.enrolment.backends import BackendSet
@@ -60,9 +60,18 @@ class Verification:
         self._account_keys = {} if account_keys is None else account_keys
         self._trust = TrustStores(backends.certificates, backends.own_names)
 
-    async def verify(self, bundle: Bundle, policy: AdmissionPolicy, request: EnrolmentRequest) -> Verified:
+    async def verify(
+        self,
+        bundle: Bundle,
+        policy: AdmissionPolicy,
+        request: EnrolmentRequest,
+        known: Evidence | None = None,
+    ) -> Verified:
         """Verify what was presented, in one read. Raises CredentialRefused, BackendUnavailable (a trust store
-        may hold the CA's own certificates), Overloaded and StoreUnavailable."""
+        may hold the CA's own certificates), Overloaded and StoreUnavailable.
+
+        ``known``: what another policy has verified; whoever could be guessing is not verified once more then.
+        """
         now = self._clock.now()
         claims = self._authenticator.read_claims(policy.authenticate, request)
         look_up = partial(
@@ -75,7 +84,10 @@ class Verification:
         )
         found = await self._store.reader.read(look_up)
         trust = await self._trust_store(bundle, claims)
-        evidence = await self._authenticator.verify(claims, found.looked, request, trust, now)
+        tried, guessed = (claims, ()) if known is None else without_guesses(claims, known)
+        evidence = await self._authenticator.verify(tried, found.looked, request, trust, now)
+        if guessed:
+            evidence = Evidence((*evidence.credentials, *guessed))
         return Verified(claims, found, evidence)
 
     def check_new_request(self, verified: Verified) -> None:
@@ -106,10 +118,10 @@ class Verification:
             lists=lists,
         )
 
-    def check_issuer(self, route: Route, facts: Facts) -> None:
+    def check_issuer(self, route: Route, facts: Facts | None) -> None:
         """Raises BackendUnavailable where the end of the only CA that could issue is not known."""
-        place = route.backend, route.profile
-        if facts.issuer_ends and not route.fallbacks and place not in facts.issuer_ends:
+        ends = {} if facts is None else facts.issuer_ends
+        if ends and not route.fallbacks and (route.backend, route.profile) not in ends:
             raise BackendUnavailable("the CA behind this endpoint is not available", detail=route.backend)
 
     async def _end(self, route: Route) -> datetime:

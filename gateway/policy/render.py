@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 
-from gateway.model.decision import Allow, Decision, Deny
+from gateway.model.decision import Allow, Decision, Deny, Route
 from gateway.model.evidence import Evidence, VerifiedCredential
 
 VERSION = 2  # since 2 everything is there that a decision needs to be made again
@@ -31,12 +31,21 @@ def decision_json(decision: Decision, evidence: Evidence) -> dict[str, object]:
             for one in decision.reasons
         ]
     else:
-        found["route"] = {"backend": decision.route.backend, "profile": decision.route.profile}
+        found["route"] = route_json(decision.route)
         if decision.approval is not None:
             found["approval"] = {
                 "required": decision.approval.required,
                 "expires_s": decision.approval.expires_s,
             }
+    return found
+
+
+def route_json(route: Route) -> dict[str, object]:
+    """With those that stand in, where there are any: what goes on after a crash reads them here."""
+    found: dict[str, object] = {"backend": route.backend, "profile": route.profile}
+    if route.fallbacks:
+        found["fallback"] = [[one.backend, one.profile] for one in route.fallbacks]
+        found["fallback_on"] = list(route.fallback_on)
     return found
 
 

@@ -72,6 +72,11 @@ def hasten(unit: Unit, kind: str, dedup_key: str, run_at: datetime) -> None:
     unit.move(_HASTEN, {"kind_was": kind, "key_was": dedup_key, "new_run_at": to_epoch_s(run_at)})
 
 
+def postpone(unit: Unit, kind: str, dedup_key: str, run_at: datetime) -> None:
+    """Let a waiting job run at this time only; one that runs or is due later is left alone."""
+    unit.move(_POSTPONE, {"kind_was": kind, "key_was": dedup_key, "new_run_at": to_epoch_s(run_at)})
+
+
 def withdraw(unit: Unit, kind: str, dedup_key: str) -> None:
     """Remove a job that nobody has begun: its work is done in this unit. One that runs is left alone."""
     unit.move(_WITHDRAW, {"kind_was": kind, "key_was": dedup_key})
@@ -170,6 +175,18 @@ _HASTEN = Statement(
         JOB.c.dedup_key == bindparam("key_was"),
         text("state = 'ready'"),
         JOB.c.run_at > bindparam("new_run_at"),
+    )
+    .values(run_at=bindparam("new_run_at")),
+    ("kind_was", "key_was", "new_run_at"),
+    exact=False,
+)
+_POSTPONE = Statement(
+    update(JOB)
+    .where(
+        JOB.c.kind == bindparam("kind_was"),
+        JOB.c.dedup_key == bindparam("key_was"),
+        text("state = 'ready'"),
+        JOB.c.run_at < bindparam("new_run_at"),
     )
     .values(run_at=bindparam("new_run_at")),
     ("kind_was", "key_was", "new_run_at"),
