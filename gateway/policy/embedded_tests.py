@@ -117,9 +117,7 @@ def _differences(
         yield _difference("decision", expected.decision, _told(decision, verdict))
         return  # whatever else differs follows from it
     if expected.policy is not None and decision.policy != expected.policy:
-        yield _difference(
-            "policy", repr(expected.policy), repr(decision.policy) if decision.policy else "none"
-        )
+        yield _difference("policy", expected.policy, decision.policy or "none")
     if isinstance(decision, Allow):
         yield from _of_grant(expected, decision, test.request)
     else:
@@ -190,9 +188,8 @@ def _on_the_wire(
     found = words(decision.reasons, accepts=accepts, names_only=tried.names_refused)
     for key, value in wanted.items():
         if str(value) != found.get(key):
-            yield _difference(
-                key, str(value), found.get(key) or f"none: {_listed(found)} of {request.protocol}"
-            )
+            got = found.get(key) or f"none: {request.protocol} has {_listed(found)}"
+            yield _difference(key, str(value), got)
 
 
 def _difference(key: str, expected: str, got: str) -> Difference:

@@ -155,7 +155,7 @@ def sample_credentials(
                 try:
                     client = _as_asked(rule, client)
                 except NotAsAsked as missing:
-                    place = f"{policy.name}.authenticate.{missing.key}"
+                    place = f"{policy.name}.authenticate.{rule.key}.{missing.key}"
                     refused[kind] = replace(missing.reason, rule=place, where=missing.where)
                     continue
             verified.append(client)

@@ -49,6 +49,8 @@ def _each(read: Any) -> BeforeValidator:
         for index, text in enumerate(values if isinstance(values, list) else ()):
             try:
                 read(text)
+            except Misfit as fault:
+                raise Misfit(str(fault), (index,) if values is value else ()) from fault
             except MalformedMessage as fault:
                 raise Misfit(f"{fault}; write another one", (index,) if values is value else ()) from fault
         return values
