@@ -6,7 +6,7 @@ earlier request need. It is worth nothing until ``Authenticator.verify`` has ret
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from gateway.authn.refusal import CredentialRefused
@@ -14,14 +14,19 @@ from gateway.authn.secrets import challenge_verifier
 from gateway.errors import MalformedMessage
 from gateway.model.enrolment import EnrolmentRequest, Operation
 from gateway.model.evidence import (
+    BASIC,
+    CHALLENGE_DYNAMIC,
+    CHALLENGE_STATIC,
     MTLS,
     RENEWAL_CERT,
     SIGNATURE,
+    Evidence,
     PresentedAccount,
     PresentedCertificate,
     PresentedChallenge,
     PresentedMac,
     PresentedPassword,
+    VerifiedCredential,
 )
 from gateway.model.reasons import ReasonCode
 from gateway.pki.certificate import ParsedCertificate, parse_certificate
@@ -72,6 +77,22 @@ class Claims:
     account: PresentedAccount | None = None
     challenge: ClaimedChallenge | None = None
     mac: PresentedMac | None = None
+
+
+def without_guesses(claims: Claims, known: Evidence) -> tuple[Claims, tuple[VerifiedCredential, ...]]:
+    """The claims whose verification counts no guess, and in place of the others what is known of them.
+
+    Raises CredentialRefused for a password or challenge that nobody has verified.
+    """
+    found: list[VerifiedCredential] = []
+    challenges = {CHALLENGE_STATIC, CHALLENGE_DYNAMIC}
+    for claimed, kinds in ((claims.password, {BASIC}), (claims.challenge, challenges)):
+        if claimed is not None:
+            verified = [one for one in known.credentials if one.kind in kinds]
+            if not verified:
+                raise CredentialRefused("what was presented is not verified", code=ReasonCode.AUTH_MISSING)
+            found += verified
+    return replace(claims, password=None, challenge=None), tuple(found)
 
 
 def account_identity(account: PresentedAccount) -> str:

@@ -154,6 +154,7 @@ class Worker:
             clock=self._clock,
             monotonic=time.monotonic,
             observe=self._metrics.outcome,
+            observe_shadow=self._metrics.shadow,
             rechecks=rechecks,
             account_keys=account_keys,
         )

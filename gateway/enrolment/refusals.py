@@ -9,7 +9,7 @@ from dataclasses import replace
 from gateway.authn.refusal import CredentialRefused
 from gateway.enrolment import record
 from gateway.model.decision import Deny, TraceStep
-from gateway.model.reasons import Reason
+from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.engine import Admitted
 from gateway.policy.rules import AdmissionPolicy, Bundle
 from gateway.store import requests
@@ -21,6 +21,13 @@ from gateway.token_buckets import Allowance, TokenBuckets, source_of
 LOG = logging.getLogger(__name__)
 # Refusals of one address that are written into the database; beyond this they are only counted and logged.
 RECORDED_REFUSALS = Allowance(burst=500, per_s=20)
+
+NO_CSR = Reason(
+    ReasonCode.MESSAGE_UNSUPPORTED,
+    "the CA behind this endpoint takes certificate requests (PKCS#10) only, and this message brings none "
+    "that may be sent on",
+    "csr",
+)
 
 
 class Refusals:

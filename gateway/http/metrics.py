@@ -91,6 +91,12 @@ class Metrics:
             ("list",),
             registry=self.registry,
         )
+        self._shadows = Counter(
+            "pkigate_policy_shadow",
+            "What policies on trial (mode: shadow) would have said",
+            ("policy", "verdict", "differs"),
+            registry=self.registry,
+        )
         self._recorder_depth = Gauge(
             "pkigate_recorder_queue",
             "Units that wait for the recorder",
@@ -133,6 +139,10 @@ class Metrics:
     def list_failed(self, name: str) -> None:
         """Count that newer content of a list could not be taken."""
         self._list_failed.labels(name).inc()
+
+    def shadow(self, policy: str, verdict: str, differs: bool) -> None:
+        """Count what a policy on trial would have said: ``allow``, ``pend``, ``deny`` or ``unknown``."""
+        self._shadows.labels(policy, verdict, "yes" if differs else "no").inc()
 
     def recorder(self, depth: int, counts: RecorderCounts) -> None:
         """Note how many units wait, and what was done since the last call; called once a second."""

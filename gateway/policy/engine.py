@@ -64,6 +64,7 @@ from gateway.policy.selection import (
     accepted_kinds,
     select,
     select_revocation,
+    select_shadow,
 )
 from gateway.policy.terms import duration_text
 from gateway.policy.validity_check import JudgedValidity, judge_validity
@@ -93,6 +94,7 @@ __all__ = [
     "profiles",
     "select",
     "select_revocation",
+    "select_shadow",
 ]
 
 LOG = logging.getLogger(__name__)

@@ -75,15 +75,15 @@ def select_revocation(bundle: Bundle, request: EnrolmentRequest) -> Admitted | N
 
 
 def select_shadow(
-    bundle: Bundle, request: EnrolmentRequest, selected: Selected | NotSelected
+    bundle: Bundle, request: EnrolmentRequest, *, before: int | None
 ) -> CompiledPolicy | None:
-    """The first policy on trial (``mode: shadow``) that would have been tried before the one selected."""
+    """The first policy on trial (``mode: shadow``) that would have been tried before the one that decides,
+    whose priority is ``before``; None: none does."""
     table = bundle.shadow_tables.get((request.protocol, request.endpoint, request.operation))
     found = _Search(table, request).found if table is not None else None
-    if found is None:
+    if found is None or (before is not None and found.policy.priority > before):
         return None
-    first = isinstance(selected, NotSelected) or found.policy.priority <= selected.policy.priority
-    return found.policy if first else None
+    return found.policy
 
 
 def accepted_kinds(
