@@ -163,8 +163,9 @@ def compile_uri(rules: UrisAllowed | None) -> UriMatcher | None:
     texts += _texts((), rules.regex, rules.template, rules.lists)
     if not texts:
         return None
+    exact = frozenset(normal_uri(uri).value for uri in rules.exact)
     text = " and ".join(texts) + ("" if rules.userinfo else ", without user information (user@host)")
-    return UriMatcher(rules.prefix, text, frozenset(rules.exact), _some(ways), rules.userinfo)
+    return UriMatcher(rules.prefix, text, exact, _some(ways), rules.userinfo)
 
 
 def compile_directory(rules: DirectoryNamesAllowed | None, *, lab: bool) -> DirectoryMatcher | None:

@@ -81,10 +81,10 @@ def _common(policies: tuple[CompiledPolicy, ...]) -> tuple[str, ...]:
 
 
 def _san_required(policy: CompiledPolicy) -> bool:
-    return policy.names.subject is SubjectForm.FIRST_DNS or any(
-        policy.names.kinds[kind].required
-        for kind in (NameKind.DNS, NameKind.IP, NameKind.EMAIL, NameKind.URI)
-    )
+    given = {one.kind for one in policy.names.added}
+    if policy.names.subject is SubjectForm.FIRST_DNS:
+        return NameKind.DNS not in given
+    return any(bounds.required and kind not in given for kind, bounds in policy.names.kinds.items())
 
 
 def _same_usages(policies: tuple[CompiledPolicy, ...]) -> bool:

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.asn1 import der
 from gateway.errors import MalformedMessage
-from gateway.model.names import ATTRIBUTE_OIDS
-from gateway.pki.other_names import HARDWARE_MODULE_NAME, OTHER_NAME_TYPES, OTHER_NAMES
-from gateway.policy.complaints import Misfit, did_you_mean
+from gateway.model.names import ATTRIBUTE_OIDS, GeneralName
+from gateway.pki.other_names import (
+    HARDWARE_MODULE_NAME,
+    OTHER_NAME_TYPES,
+    OTHER_NAMES,
+    UPN,
+    smtp_utf8_name,
+    upn_name,
+)
+from gateway.policy.complaints import Misfit, Path, did_you_mean
+from gateway.policy.general_names import normal_email, normal_uri
 from gateway.policy.name_rules import Wildcard
 from gateway.policy.patterns import compile_dns_glob, compile_regex, compile_text_glob
 from gateway.policy.strict_model import StrictModel
@@ -160,10 +168,7 @@ class EmailAddressesAllowed(StrictModel):
 
     @model_validator(mode="after")
     def _exact_are_mailboxes(self) -> EmailAddressesAllowed:
-        for index, text in enumerate(self.exact):
-            local, _, domain = text.rpartition("@")
-            if not local or not domain:
-                raise Misfit(f"{text!r} is no address; write one like ops@example.com", ("exact", index))
+        _check_exact(self.exact, normal_email, "ops@example.com")
         return self
 
 
@@ -171,7 +176,9 @@ class UrisAllowed(StrictModel):
     """URIs."""
 
     prefix: Words = Field((), description="Beginnings of the URIs, such as spiffe://example.com/ns/web")
-    exact: Words = Field((), description="Exactly these URIs, scheme and host in lower case")
+    exact: Words = Field(
+        (), description="Exactly these URIs; only the letter case of scheme and host is free"
+    )
     regex: Regexes = Field((), description=f"{_REGEX} URI, its scheme and host in lower case")
     template: UriTemplates = Field((), description="URIs that a template makes: urn:dev:${client.serial}")
     lists: Lists = Field((), alias="list", description=_LIST)
@@ -190,7 +197,17 @@ class UrisAllowed(StrictModel):
                 raise Misfit(
                     f"{prefix!r} leaves the host open; write it with a slash after it", ("prefix", index)
                 )
+        _check_exact(self.exact, normal_uri, "urn:dev:17")
         return self
+
+
+def _check_exact(texts: Sequence[str], make: Callable[[str], GeneralName], example: str) -> None:
+    """A text that is no name of its kind could never match."""
+    for index, text in enumerate(texts):
+        try:
+            make(text)
+        except MalformedMessage as error:
+            raise Misfit(f"{error}; write one like {example}", ("exact", index)) from error
 
 
 class DirectoryNamesAllowed(StrictModel):
@@ -303,24 +320,36 @@ class OtherNamesAllowed(StrictModel):
 
     @model_validator(mode="after")
     def _types_are_known(self) -> OtherNamesAllowed:
+        seen: dict[str, str] = {}
         for name, values in self.allow.items():
-            written = values.model_fields_set
             type_id = other_name_type(name, ("allow", name))
-            known = type_id in OTHER_NAME_TYPES
-            if not known and written != {"der"}:
-                text = f"of the type {name!r} nothing is known but its values' DER; write der: [base64] alone"
-                raise Misfit(text, ("allow", name))
-            if known and values.der:
-                text = f"{name} has values that can be read; write suffix, exact or regex"
-                raise Misfit(text, ("allow", name, "der"))
-            hardware = type_id == HARDWARE_MODULE_NAME
-            if values.hw_type and not hardware:
-                text = "only hardwareModuleName has a type of hardware; remove it"
-                raise Misfit(text, ("allow", name, "hw_type"))
-            if values.suffix and hardware:
-                text = "a serial number has no domain; write exact, glob, regex or list"
-                raise Misfit(text, ("allow", name, "suffix"))
+            first = seen.setdefault(type_id, name)
+            if first != name:
+                raise Misfit(f"{name!r} is the type {first!r} once more; keep one", ("allow", name))
+            fault = _fault_of_type(type_id, name, values)
+            if fault is not None:
+                raise Misfit(fault[1], ("allow", name, *fault[0]))
         return self
+
+
+def _fault_of_type(type_id: str, name: str, values: OtherNameValues) -> tuple[Path, str] | None:
+    """What is written of a type and does not fit it, by its place."""
+    if type_id not in OTHER_NAME_TYPES:
+        if values.model_fields_set == {"der"}:
+            return None
+        return (), f"of the type {name!r} nothing is known but its values' DER; write der: [base64] alone"
+    if values.der:
+        return ("der",), f"{name} has values that can be read; write suffix, exact or regex"
+    if type_id == HARDWARE_MODULE_NAME:
+        text = "a serial number has no domain; write exact, glob, regex or list"
+        return (("suffix",), text) if values.suffix else None
+    if values.hw_type:
+        return ("hw_type",), "only hardwareModuleName has a type of hardware; remove it"
+    try:
+        _check_exact(values.exact, upn_name if type_id == UPN else smtp_utf8_name, "ops@example.com")
+    except Misfit as error:
+        return error.at, str(error)
+    return None
 
 
 def other_name_type(name: str, at: tuple[str | int, ...] = ()) -> str:

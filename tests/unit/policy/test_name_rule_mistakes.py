@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.errors import ConfigurationError
+from tests.unit.policy.acme_sample import acme_bundle, acme_policy
 from tests.unit.policy.name_sample import (
     FREE_CN,
     HEAD,
@@ -38,6 +40,23 @@ MISTAKES = {
         "nothing is known but its values' DER",
     ),
     "other-der": ("other: {allow: {'1.2.3': {der: [AAA]}}}", "p.yaml:", "is not one value in DER, as base64"),
+    "exact-upn": (
+        "other: {allow: {upn: {exact: [anna]}}}",
+        "p.yaml:",
+        "is no user principal name of the form",
+    ),
+    "exact-mail": ("email: {exact: [anna]}", "p.yaml:", "is no e-mail address of the form"),
+    "exact-uri": ("uri: {exact: [anna]}", "p.yaml:", "is no absolute URI"),
+    "type-twice": (
+        "other: {allow: {upn: {any: true}, '1.3.6.1.4.1.311.20.2.3': {any: true}}}",
+        "p.yaml:",
+        "is the type 'upn' once more",
+    ),
+    "hw-type-of-upn": (
+        "other: {allow: {upn: {hw_type: ['1.2.3']}}}",
+        "p.yaml:",
+        "only hardwareModuleName has",
+    ),
     "under": ("directory: {under: ['Example']}", "p.yaml:", "is no attribute and value; write names like"),
     "attribute": ("directory: {attributes: {Cn: {any: true}}}", "p.yaml:", "did you mean 'CN'?"),
     "x400": ("x400: {any: true}", "p.yaml:", "'x400' names are never issued"),
@@ -75,3 +94,23 @@ def test_names_that_are_made_of_the_first_name_cannot_ask_for_it() -> None:
     names = "{subject: first-dns, dns: {template: ['${subject.CN}']}}"
     found = complaints("---\n".join([HEAD, policy(names=names)]))
     assert any("the subject is made of these names (first-dns)" in line for line in found), found
+
+
+ACME_MISTAKES = {
+    "added": (
+        "{subject: first-dns, dns: {suffix: [test], add: [gw.test]}}",
+        "cannot be added to an ACME order",
+    ),
+    "of-the-subject": (
+        "{subject: {CN: {source: csr, allow: {suffix: [test]}}}, dns: {template: ['${subject.CN}']}}",
+        "an order names its names before its subject is known",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ACME_MISTAKES)
+def test_names_of_an_order_are_never_made_by_the_policy(case: str) -> None:
+    names, expected = ACME_MISTAKES[case]
+    with pytest.raises(ConfigurationError) as caught:
+        acme_bundle(acme_policy(names=names))
+    assert expected in str(caught.value)
