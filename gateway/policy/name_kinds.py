@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.model.names import ATTRIBUTE_OIDS
 from gateway.policy.complaints import Misfit, did_you_mean
@@ -109,13 +109,19 @@ class UriRules(UrisAllowed, Bounds):
         return self
 
 
+def _as_names(value: object) -> object:
+    """One mapping stands for a list of one."""
+    return [value] if isinstance(value, dict) else value
+
+
 class DirectoryRules(DirectoryNamesAllowed, Bounds):
     """Directory names: which ones (unless groups say so) and how many."""
 
     allow: DirectoryNamesAllowed | None = Field(None, description=_ALLOW)
-    add: tuple[dict[str, TextTemplate], ...] = Field(
-        (), max_length=20, description=f"{_ADD}: attributes, the outermost first"
-    )
+    add: Annotated[
+        tuple[dict[str, TextTemplate], ...],
+        BeforeValidator(_as_names, json_schema_input_type=dict[str, str] | list[dict[str, str]]),
+    ] = Field((), max_length=20, description=f"{_ADD}: attributes, the outermost first")
 
     @model_validator(mode="after")
     def _says_it_once(self) -> DirectoryRules:
@@ -134,9 +140,10 @@ class DirectoryRules(DirectoryNamesAllowed, Bounds):
 class OtherRules(OtherNamesAllowed, Bounds):
     """otherNames: which ones (unless groups say so) and how many."""
 
-    add: tuple[dict[str, EmailTemplate], ...] = Field(
-        (), max_length=20, description=f"{_ADD}: {{upn: ...}} or {{smtpUTF8Mailbox: ...}}"
-    )
+    add: Annotated[
+        tuple[dict[str, EmailTemplate], ...],
+        BeforeValidator(_as_names, json_schema_input_type=dict[str, str] | list[dict[str, str]]),
+    ] = Field((), max_length=20, description=f"{_ADD}: {{upn: ...}} or {{smtpUTF8Mailbox: ...}}")
 
     @model_validator(mode="after")
     def _adds_known_types(self) -> OtherRules:
