@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def _of_lines(text: str) -> _Rows:
 
 
 def _of_csv(text: str, name: str) -> tuple[tuple[str, ...], _Rows]:
-    reader = csv.reader(text.splitlines(), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header = [column.strip() for column in _next_row(reader, name) or ()]
     if not 1 <= len(header) <= MAX_COLUMNS or not all(header) or len(set(header)) < len(header):
         raise ConfigurationError(
@@ -154,6 +155,7 @@ def _keyed(
     rows: Iterable[tuple[int, str, tuple[str, ...]]], type_: ListType, name: str
 ) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # many entries have the same attributes
     for number, entry, attributes in rows:
         try:
             key = normal_entry(type_, entry)
@@ -161,7 +163,7 @@ def _keyed(
             raise ConfigurationError(
                 f"{name}:{number}: {_shown(entry)} is no entry of a list of {type_}: {error}"
             ) from error
-        if found.setdefault(key, attributes) != attributes:
+        if found.setdefault(key, shared.setdefault(attributes, attributes)) != attributes:
             raise ConfigurationError(
                 f"{name}:{number}: {_shown(entry)} stands here with other columns than before; keep one line"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import ssl
 import time
@@ -155,7 +156,8 @@ def test_list_at_a_url_is_fetched_again_and_known_without_network(start_gateway:
         gateway = start_gateway(policies={"bundle.yaml": text}, workers=2, environment=environment)
         _becomes(gateway, "a.test", 200)
         source.text = "b.test\n"
-        _until(lambda: gateway.log.count("list.taken hosts") >= 4, "newer content is not taken by both")
+        sha256 = hashlib.sha256(source.text.encode()).hexdigest()
+        _until(lambda: gateway.log.count(f"sha256 {sha256}") == 2, "newer content is not taken by both")
         for _ in range(4):
             issued(_enroll(gateway, "b.test"))
             refused(_enroll(gateway, "a.test"), 400, "subject.cn")
