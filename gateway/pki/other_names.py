@@ -26,7 +26,6 @@ OTHER_NAMES: dict[str, str] = {
 OTHER_NAME_TYPES: dict[str, str] = {type_id: name for name, type_id in OTHER_NAMES.items()}
 
 _OTHER_NAME, _VALUE = 0xA0, 0xA0  # [0] IMPLICIT of GeneralName, [0] EXPLICIT of the value inside
-_MAX_SHOWN_CHARACTERS = 255
 _MAX_UPN_CHARACTERS = 256
 _MAX_LOCAL_OCTETS = 64  # RFC 5321 section 4.5.3.1.1
 _MAX_HARDWARE_SERIAL_OCTETS = 64
@@ -99,7 +98,7 @@ def other_name_text(name: OtherName) -> str:
                 return name.type_id
     except MalformedMessage:
         return name.type_id
-    return f"{name.type_id}={text[:_MAX_SHOWN_CHARACTERS]}"
+    return f"{name.type_id}={text}"
 
 
 def read_upn(value_der: bytes) -> str:

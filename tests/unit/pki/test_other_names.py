@@ -108,6 +108,12 @@ def test_two_serial_numbers_never_have_one_text(one: bytes, other: bytes) -> Non
     assert all(text.isprintable() and text.isascii() for text in texts)
 
 
+def test_text_of_the_longest_principal_is_whole() -> None:
+    """A guardrail reads the domain from it."""
+    text = "a" * 248 + "@b.test"
+    assert upn_name(text).value == f"{UPN}={text}"
+
+
 def test_value_that_cannot_be_read_shows_its_type_alone() -> None:
     assert other_name(UPN, utf8("no principal")).value == UPN
     assert other_name("1.2.3", utf8("anna@b.test")).value == "1.2.3"
