@@ -19,6 +19,7 @@ from typing import Any
 
 import uvloop
 
+from bench import policy_decision
 from bench.subjects import MODES, WARM_UP, FloorSubject, GatewaySubject, Result
 
 
@@ -68,6 +69,7 @@ async def _measure(
         if "acme" in modes and options.burst:
             runs["acme64"] = [await gateway.burst(options.burst, 64)]
         facts = await gateway.facts()
+        facts[f"{policy_decision.NAME}, 200 policies"] = policy_decision.measure(200)
     finally:
         await gateway.stop()
         floor.stop()

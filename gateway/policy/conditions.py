@@ -127,7 +127,8 @@ def plan_conditions(
         found.reasons.append(chosen)
     elif chosen is not None:
         found.chosen = chosen
-    found.facts = replace(facts, issuer_not_after=_end(rules.routing, found.chosen, facts))
+    if facts.issuer_ends:
+        found.facts = replace(facts, issuer_not_after=_end(rules.routing, found.chosen, facts))
     return found
 
 

@@ -265,12 +265,13 @@ def _size(value: object, most: int) -> int:
     """Characters in all texts. Raises ExpressionFault where a list has more than ``most`` entries."""
     if isinstance(value, str):
         return len(value)
-    if isinstance(value, Mapping):
-        return sum([_size(inner, most) for inner in value.values()])
     if isinstance(value, list):
         if len(value) > most:
             raise ExpressionFault(f"{len(value)} values are too many for it, at most {most} are judged")
         return sum([len(inner) if isinstance(inner, str) else _size(inner, most) for inner in value])
+    # A plain dict is told by its type much faster than any mapping.
+    if isinstance(value, (dict, Mapping)):
+        return sum([_size(inner, most) for inner in value.values() if inner])
     return 0
 
 

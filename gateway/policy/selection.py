@@ -22,7 +22,7 @@ from gateway.model.evidence import (
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.name_rules import normal_address
 from gateway.policy.rules import AdmissionPolicy, Bundle, CompiledPolicy
-from gateway.policy.selection_table import MAX_TOLD, Address, Bits, Row, SelectionTable, make_table
+from gateway.policy.selection_table import MAX_KEPT, MAX_TOLD, Address, Bits, Row, SelectionTable, make_table
 
 CHALLENGES = frozenset({CHALLENGE_STATIC, CHALLENGE_DYNAMIC})
 _RENEWING = frozenset({Operation.RENEW, Operation.REKEY})
@@ -158,8 +158,19 @@ class _Search(Generic[PolicyT]):
         chosen = self.found.policy.chosen_step
         return (*self.skipped(), chosen) if self._position else (chosen,)
 
-    def skipped(self) -> list[TraceStep]:
+    def skipped(self) -> tuple[TraceStep, ...]:
         """The first policies that were tried before and did not fit, and how many more there were."""
+        kept, looked_like = self.table.told, (
+            self._position, self._by_profile, self._by_address, self._by_kind,
+        )  # fmt: skip
+        found = kept.get(looked_like)
+        if found is None:
+            if len(kept) >= MAX_KEPT:
+                kept.clear()
+            found = kept[looked_like] = tuple(self._skipped())
+        return found
+
+    def _skipped(self) -> list[TraceStep]:
         steps: list[TraceStep] = []
         chosen = None if self.found is None else self.found.policy
         for position, row in enumerate(self.table.rows[: self._position]):

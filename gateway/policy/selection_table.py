@@ -7,7 +7,7 @@ for each length of network prefix and one for each kind of credential, however m
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Generic, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ Address = IPv4Address | IPv6Address
 PolicyT = TypeVar("PolicyT")
 Bits = int  # bit 0 is the row that is tried first
 
+MAX_KEPT = 256
 MAX_TOLD = 20  # skipped policies that a trace names; of the others it says how many
 _LISTED = 8
 
@@ -107,7 +108,8 @@ class SelectionTable(Generic[PolicyT]):
     """The rows of one endpoint and operation, and for each what a request may bring the rows that it fits.
 
     ``of_networks`` maps version and prefix length to networks by their number. ``of_profile`` and
-    ``of_networks`` leave out the rows of ``any_profile`` and ``any_address``.
+    ``of_networks`` leave out the rows of ``any_profile`` and ``any_address``. ``told`` keeps what traces say
+    of skipped policies, at most ``MAX_KEPT`` times: most requests are like others before them.
     """
 
     rows: tuple[Row[PolicyT], ...]
@@ -120,6 +122,9 @@ class SelectionTable(Generic[PolicyT]):
     of_networks: Mapping[tuple[int, int], Mapping[int, Bits]]
     of_kind: Mapping[CredentialKind, Bits]
     excluding: Bits  # rows that have exclusions
+    told: dict[tuple[Bits, ...], tuple[TraceStep, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def fitting_profile(self, profile: str | None) -> Bits:
         return self.any_profile if profile is None else self.any_profile | self.of_profile.get(profile, 0)
