@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gateway.cli.credential_document import credential_document, credential_state
-from gateway.cli.credential_kinds import STORED_KINDS
+from gateway.cli.found_credential import CredentialArgument, find_credential
 from gateway.cli.new_credential import add
 from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption, LimitOption, actor
 from gateway.cli.output import note, print_fields, print_json, print_table
-from gateway.cli.session import Session, open_session
-from gateway.errors import Conflict, NotFound
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from gateway.store.credentials import CredentialRow
+from gateway.cli.session import open_session
+from gateway.cli.set_credential import set_groups_and_labels
+from gateway.errors import Conflict
 
 app = typer.Typer(
     name="credential",
@@ -27,11 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(add)
-
-CredentialArgument = Annotated[
-    str,
-    typer.Argument(metavar="ID|NAME", help="The credential's id, user name, key identifier or reference."),
-]
+app.command("set")(set_groups_and_labels)
 
 
 @app.command("list")
@@ -94,7 +86,7 @@ def show(
 ) -> None:
     """Show one credential with all its bounds. Its secret is never shown again."""
     with open_session(config_file, data_dir) as session:
-        row = _find(session, credential)
+        row = find_credential(session, credential)
     document = credential_document(row)
     if as_json:
         print_json(document)
@@ -120,7 +112,7 @@ def revoke(
     from gateway.store.unit import Unit
 
     with open_session(config_file, data_dir) as session:
-        row = _find(session, credential)
+        row = find_credential(session, credential)
         unit = Unit()
         making.revoke(unit, row, actor(), datetime.now(UTC))
         try:
@@ -131,22 +123,3 @@ def revoke(
         print_json({"id": row.id, "user": row.name, "revoked": True})
     else:
         typer.echo(f"Revoked the credential {row.id} of {row.name}.")
-
-
-def _find(session: Session, credential: str) -> CredentialRow:
-    from gateway.store import credentials
-
-    def find(connection: Connection) -> list[CredentialRow]:
-        by_id = credentials.get(connection, credential)
-        if by_id is not None:
-            return [by_id]
-        named = (credentials.by_name(connection, str(kind), credential) for kind in STORED_KINDS)
-        return [row for row in named if row is not None]
-
-    found = session.read(find)
-    if not found:
-        raise NotFound(f"there is no credential {credential!r}; see `pkigate credential list`")
-    if len(found) > 1:
-        listed = " or ".join(f"{row.id} ({row.kind})" for row in found)
-        raise Conflict(f"{len(found)} credentials are called {credential!r}; say the id: {listed}")
-    return found[0]

@@ -11,6 +11,7 @@ import typer
 
 from gateway.cli.credential_document import credential_document
 from gateway.cli.credential_kinds import KINDS, check_given_secret, kind_of, refuse_foreign_options
+from gateway.cli.credential_labels import read_labels
 from gateway.cli.given_secrets import read_password, read_secret
 from gateway.cli.options import ConfigFileOption, DataDirectoryOption, JsonOption, actor
 from gateway.cli.output import note, print_fields, print_json
@@ -199,7 +200,7 @@ def add(
         uses=uses,
         static=static,
         groups=group or None,
-        labels=_labels(label),
+        labels=read_labels(label),
     )
     try:
         draft = drafted(wishes, now)
@@ -214,18 +215,6 @@ def add(
     for warning in warnings:
         note(f"warning: {warning}")
     _print_new(made.row, made.secret, as_json=as_json)
-
-
-def _labels(entries: list[str] | None) -> dict[str, str] | None:
-    """NAME=VALUE each. Raises BadParameter."""
-    found: dict[str, str] = {}
-    for entry in entries or ():
-        name, equals, value = entry.partition("=")
-        if not equals or name in found:
-            what = "is there twice" if equals else "has no value"
-            raise typer.BadParameter(f"{name!r} {what}; write for example site=brno", param_hint="--label")
-        found[name] = value
-    return found or None
 
 
 def _parts(entries: list[str] | None) -> list[str] | None:

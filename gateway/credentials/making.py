@@ -84,6 +84,22 @@ def revoke(
     unit.audit(AuditEvent(actor, "credential.revoke", row.id, details={"name": row.name, **(more or {})}))
 
 
+def describe(
+    unit: Unit, row: CredentialRow, groups: tuple[str, ...], labels: tuple[tuple[str, str], ...], actor: str
+) -> None:
+    """Give it these groups and labels, with an audit event of what they were and are. Commit raises Conflict
+    where it was revoked meanwhile."""
+    credentials.describe(unit, row.id, groups, labels)
+    details: dict[str, object] = {
+        "name": row.name,
+        "groups": list(groups),
+        "labels": dict(labels),
+        "groups_before": list(row.groups),
+        "labels_before": dict(row.labels),
+    }
+    unit.audit(AuditEvent(actor, "credential.set", row.id, details=details))
+
+
 def name_is_taken(name: str) -> Conflict:
     return Conflict(f"a credential for {name!r} exists; revoke it first, or take another name")
 

@@ -86,6 +86,19 @@ def insert(unit: Unit, row: CredentialRow) -> None:
     )
 
 
+def describe(
+    unit: Unit, credential_id: str, groups: tuple[str, ...], labels: tuple[tuple[str, str], ...]
+) -> None:
+    """Put other groups and labels in the place of those that it has. Commit raises Conflict if it is revoked
+    or unknown."""
+    values = {
+        "credential_id": credential_id,
+        "new_groups": texts_column(groups) if groups else None,
+        "new_labels": pairs_column(labels) if labels else None,
+    }
+    unit.move(_DESCRIBE, values)
+
+
 def revoke(unit: Unit, credential_id: str, at: datetime) -> None:
     """Commit raises Conflict if it is revoked already or unknown."""
     unit.move(_REVOKE, {"credential_id": credential_id, "at": to_epoch_s(at)})
@@ -209,6 +222,12 @@ _REVOKE = Statement(
     .where(CREDENTIAL.c.id == bindparam("credential_id"), CREDENTIAL.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("at")),
     ("at", "credential_id"),
+)
+_DESCRIBE = Statement(
+    update(CREDENTIAL)
+    .where(CREDENTIAL.c.id == bindparam("credential_id"), CREDENTIAL.c.revoked_at.is_(None))
+    .values(groups=bindparam("new_groups"), labels=bindparam("new_labels")),
+    ("new_groups", "new_labels", "credential_id"),
 )
 _USE = Statement(
     update(CREDENTIAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -157,6 +158,48 @@ def test_revoked_credential_leaves_the_list_and_revoking_twice_is_refused(on_dat
     assert listed["state"] == "revoked"
     again = on_data("credential", "revoke", added["id"])
     assert (again.code, "is revoked already" in again.err) == (1, True)
+
+
+def test_groups_and_labels_are_changed_and_the_change_is_in_the_audit(
+    on_data: Run, data: DataDirectory
+) -> None:
+    on_data("credential", "add", "--user", "dev-1", "--group", "a", "--label", "site=brno", "--label", "x=1")
+    more = ("--group", "b", "--group", "c", "--label", "site=graz", "--no-label", "x", "--label", "rack=7")
+    changed = on_data("credential", "set", "dev-1", *more, "--json").document
+    assert changed["groups"] == ["b", "c"]
+    assert changed["labels"] == {"rack": "7", "site": "graz"}
+    row = stored(data, "dev-1")
+    assert (row.groups, row.labels) == (("b", "c"), (("rack", "7"), ("site", "graz")))
+    on_data("credential", "set", "dev-1", "--no-groups")
+    assert (stored(data, "dev-1").groups, stored(data, "dev-1").labels) == ((), row.labels)
+    lines = on_data("audit", "export").out.splitlines()
+    events = [json.loads(line) for line in lines if "credential.set" in line]
+    assert [event["details"]["groups_before"] for event in events] == [["a"], ["b", "c"]]
+    assert events[0]["details"]["labels_before"] == {"site": "brno", "x": "1"}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ((), "say what to change"),
+        (("--group", "a", "--no-groups"), "cannot be together"),
+        (("--no-label", "site"), "it has no label 'site'"),
+        (("--group", "a b"), "is no group"),
+        (("--label", "site"), "has no value"),
+    ],
+)
+def test_change_that_means_nothing_is_refused(on_data: Run, more: tuple[str, ...], words: str) -> None:
+    on_data("credential", "add", "--user", "dev-1")
+    ended = on_data("credential", "set", "dev-1", *more)
+    assert ended.code == 2
+    assert words in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_revoked_credential_is_not_changed(on_data: Run) -> None:
+    made = on_data("credential", "add", "--user", "dev-1", "--json").document
+    on_data("credential", "revoke", "dev-1")
+    ended = on_data("credential", "set", made["id"], "--group", "a")
+    assert (ended.code, "is revoked" in ended.err) == (1, True)
 
 
 def test_unknown_credential_ends_with_the_code_for_not_found(on_data: Run) -> None:
