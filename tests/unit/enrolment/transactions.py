@@ -26,6 +26,7 @@ PROTOCOL = ProtocolName("sample")
 CONFIRM_WITHIN_S = 300
 GRACE_S = 900
 _BY_FOREIGN: Any = {"issue": [{"backend": "foreign"}]}
+_SUPERSEDE: Any = {"revoke_previous": "1h"}
 _SLOW: Any = {"approval": {"required": 1, "expires": "1h", "retry_after": "600s"}}
 
 
@@ -50,7 +51,7 @@ class Device:
 
 class TransactionHouse(House):
     """Endpoints ``direct`` (embedded CA), ``remote`` (foreign CA) and ``slow`` (approval) of a protocol with
-    transactions; renewals and revocations at ``direct``."""
+    transactions; renewals and revocations at ``direct``, renewals that revoke at ``superseding``."""
 
     def __init__(self, directory: Path, store: Store, clock: SetClock, foreign: ForeignCa) -> None:
         revocations = policies.document(
@@ -73,6 +74,9 @@ class TransactionHouse(House):
                 policies.enroll_policy("remotely", "remote", priority=240, **_BY_FOREIGN),
                 policies.endpoint("slow"),
                 policies.enroll_policy("slowly", "slow", priority=250, **_SLOW),
+                policies.endpoint("superseding"),
+                policies.enroll_policy("superseded", "superseding", priority=260),
+                policies.renew_policy("superseding", "superseding", priority=270, renewal=_SUPERSEDE),
             ),
             revocations,
         )
