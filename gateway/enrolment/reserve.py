@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -67,7 +67,9 @@ class Reservation:
                 continue
             assert isinstance(judged.decision, Allow)
             assert judged.decision.plan is not None
-            until = judged.decision.plan.not_after
+            approval = judged.decision.approval
+            # What waits for people begins, and ends, when they have decided.
+            until = judged.decision.plan.not_after + timedelta(seconds=approval.expires_s if approval else 0)
             limits.hold(unit, scope, judged.request_id, until, most=most, renewed=self.renewed, now=now)
         return {TAKEN: taken} if taken else {}
 

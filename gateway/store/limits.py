@@ -94,7 +94,7 @@ def take(unit: Unit, scope: str, window_s: int, most: int | None, now: datetime)
     Gives the part that counts it, for ``give_back``. ``most`` None: count whatever is there.
     """
     now_s = to_epoch_s(now)
-    part = now_s // _part_s(window_s)
+    part = part_of(window_s, now_s)
     unit.move(
         _TAKE,
         {
@@ -124,7 +124,7 @@ def hold(
     now: datetime,
 ) -> None:
     """Note an active certificate to be; commit raises Conflict where ``most`` are active already, without
-    that of the request ``renewed``."""
+    that of the request ``renewed``. ``until``: it ends no later; once it is there, its own end counts."""
     unit.move(
         _HOLD,
         {
@@ -136,6 +136,11 @@ def hold(
             "most": _NO_LIMIT if most is None else most,
         },
     )
+
+
+def part_of(window_s: int, now_s: int) -> int:
+    """The part of a window of this length that counts what is granted now."""
+    return now_s // _part_s(window_s)
 
 
 def _part_s(window_s: int) -> int:
@@ -179,11 +184,16 @@ _ACTIVE = (
     "AND h.request_id <> :renewed "
     "AND NOT EXISTS (SELECT 1 FROM request r WHERE r.id = h.request_id "
     "AND r.state IN ('refused', 'withdrawn')) "
-    "AND (EXISTS (SELECT 1 FROM certificate c WHERE c.request_id = h.request_id AND c.status <> 'revoked') "
+    "AND (EXISTS (SELECT 1 FROM certificate c WHERE c.request_id = h.request_id "
+    "AND c.status <> 'revoked' AND c.not_after >= CAST(:now_s AS BIGINT)) "
     "OR NOT EXISTS (SELECT 1 FROM certificate c WHERE c.request_id = h.request_id))"
 )
 _HOLDERS = Statement(
-    text(f"SELECT h.request_id, h.until {_ACTIVE} ORDER BY h.pk"),
+    text(
+        "SELECT h.request_id, coalesce("  # noqa: S608  our own words
+        "(SELECT max(c.not_after) FROM certificate c WHERE c.request_id = h.request_id), h.until) "
+        f"{_ACTIVE} ORDER BY h.pk"
+    ),
     ("scope", "renewed", "now_s"),
 )
 _HOLD = Statement(
