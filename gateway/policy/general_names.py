@@ -156,9 +156,12 @@ class NameGroup:
     where: str = ""
 
 
+_BY_DER = (DirectoryMatcher, OtherNameMatcher, RegisteredIdMatcher)
+
+
 def judge_name(matcher: Matcher, name: GeneralName, known: Known) -> Verdict:
     """What a matcher says of a name in normal form."""
-    if isinstance(matcher, DirectoryMatcher | OtherNameMatcher | RegisteredIdMatcher):
+    if isinstance(matcher, _BY_DER):
         return matcher.judge_name(name, known)
     return matcher.judge(name.value, known)
 

@@ -8,7 +8,8 @@ from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.evidence import Evidence
 from gateway.model.names import GeneralName
 from gateway.policy.facts import Facts, PreviousCertificate
-from gateway.policy.name_rules import Known
+from gateway.policy.lists import EMPTY_LISTS
+from gateway.policy.name_rules import NOTHING_KNOWN, Known
 from gateway.policy.rules import CompiledPolicy
 from gateway.policy.san_check import JudgedNames, judge_sans
 from gateway.policy.subject_check import JudgedSubject, hold_against_names, make_subject
@@ -30,8 +31,11 @@ def judge_names(
     ``subject_unknown``: the CSR may still bring one, so that none is judged now. The vocabulary is built only
     where a template of the policy reads it.
     """
-    words = request_words(request, evidence, facts) if policy.names.needs_words else {}
-    known = Known(words, facts.lists)
+    if policy.names.needs_words or facts.lists is not EMPTY_LISTS:
+        words = request_words(request, evidence, facts) if policy.names.needs_words else {}
+        known = Known(words, facts.lists)
+    else:
+        words, known = {}, NOTHING_KNOWN
     wanted = request.identity.subject
     subject = JudgedSubject()
     if not subject_unknown:

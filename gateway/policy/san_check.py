@@ -163,8 +163,10 @@ def _in_normal_form(
             continue
         if made is None:
             _refuse_kind(policy, name, path, judged)
-        elif every_kind or _key(made) not in given:
-            asked.setdefault(_key(made), AskedName(made, path))
+            continue
+        key = _key(made)
+        if key not in given:
+            asked.setdefault(key, AskedName(made, path))
     return list(asked.values())
 
 
@@ -252,7 +254,7 @@ def _refused_name(
     matchers: Sequence[Matcher] = (),
 ) -> Reason:
     kind, value = one.name.kind, shown(one.name.value)
-    key = kind.value.replace("-", "_")  # as it is written in the document
+    key = _written(kind)
     where = policy.names.kinds[kind].where
     if matcher is None:
         text = f"{value} is not allowed here: no alternative name of the kind {kind} is"
@@ -271,23 +273,40 @@ def _count(policy: CompiledPolicy, judged: JudgedNames) -> None:
     for name in judged.sans:
         counts[name.kind] = counts.get(name.kind, 0) + 1
     for kind, bounds in policy.names.kinds.items():
-        count, key = counts.get(kind, 0), kind.value.replace("-", "_")
+        count = counts.get(kind, 0)
         if count > bounds.max:
             text = f"the certificate would have {count} {kind} names; at most {bounds.max} are allowed"
             judged.reasons.append(
-                _reason(policy, ReasonCode.NAME_COUNT, text, "identity.sans", f"{key}.max", bounds.where)
+                _reason(
+                    policy,
+                    ReasonCode.NAME_COUNT,
+                    text,
+                    "identity.sans",
+                    f"{_written(kind)}.max",
+                    bounds.where,
+                )
             )
         if bounds.required and not count and kind not in refused:
             text = f"at least one {kind} name must be among the alternative names"
             judged.reasons.append(
                 _reason(
-                    policy, ReasonCode.NAME_MISSING, text, "identity.sans", f"{key}.required", bounds.where
+                    policy,
+                    ReasonCode.NAME_MISSING,
+                    text,
+                    "identity.sans",
+                    f"{_written(kind)}.required",
+                    bounds.where,
                 )
             )
     if len(judged.sans) > policy.names.total_max:
         text = f"the certificate would have {len(judged.sans)} alternative names"
         text += f"; at most {policy.names.total_max} are allowed"
         judged.reasons.append(_reason(policy, ReasonCode.NAME_COUNT, text, "identity.sans", "total_max"))
+
+
+def _written(kind: NameKind) -> str:
+    """A kind as the document has it."""
+    return kind.value.replace("-", "_")
 
 
 def _reason(
