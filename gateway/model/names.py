@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,7 +27,8 @@ class GeneralName:
 
     ``value`` is the text that policy compares: a lower-case A-label for DNS, RFC 5952 text for IP, the text
     as it stands for e-mail and URI, an RFC 4514 string for a directory name, ``OID`` for a registered id,
-    ``OID`` or ``OID=text`` for otherName (``gateway.pki.other_names``). ``der`` is the whole GeneralName TLV as requested, or as it will be signed.
+    ``OID`` or ``OID=text`` for otherName (``gateway.pki.other_names``). ``der`` is the whole GeneralName TLV
+    as requested, or as it will be signed.
     """
 
     kind: NameKind
@@ -92,6 +94,10 @@ ATTRIBUTE_OIDS: dict[str, str] = {name: oid for oid, name in ATTRIBUTE_NAMES.ite
 CN_OID = ATTRIBUTE_OIDS["CN"]
 
 
+# What nearly every name consists of, and what never needs escaping.
+_PLAIN = re.compile(r"[A-Za-z0-9._:/@*-]+(?: [A-Za-z0-9._:/@*-]+)*")
+
+
 def distinguished_name_text(name: DistinguishedName) -> str:
     """Write a name as RFC 4514 does, but in DER order, with control characters escaped."""
     return ",".join(
@@ -100,7 +106,7 @@ def distinguished_name_text(name: DistinguishedName) -> str:
 
 
 def _escaped(value: str) -> str:
-    if value.isalnum():
+    if value.isalnum() or _PLAIN.fullmatch(value):
         return value
     out = []
     for index, char in enumerate(value):
