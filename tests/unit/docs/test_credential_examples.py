@@ -10,9 +10,12 @@ from gateway.policy.load import PolicySource, load_bundle
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "policies" / "credentials.md"
 _ENDPOINTS = (("est", "line1"), ("est", "factory"), ("acme", "web"), ("scep", "network"))
-_HOUSE = [
+_BACKEND = (
     "apiVersion: pkigate/v1\nkind: Backend\nmetadata: {name: embedded}\ntype: embedded\n"
-    "options: {issuing: [{name: issuing, key: ec-p256}, {name: scep, key: rsa-2048}]}\n",
+    "options: {issuing: [{name: issuing, key: ec-p256}, {name: scep, key: rsa-2048}]}\n"
+)
+_HOUSE = [
+    _BACKEND,
     "apiVersion: pkigate/v1\nkind: TrustStore\nmetadata: {name: vendor}\nbackends: [embedded]\n",
     *(
         f"apiVersion: pkigate/v1\nkind: Endpoint\nmetadata: {{name: {name}}}\nprotocol: {protocol}\n"

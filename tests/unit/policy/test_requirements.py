@@ -19,7 +19,7 @@ from gateway.model.evidence import (
     VerifiedCredential,
 )
 from gateway.model.reasons import ReasonCode
-from gateway.policy.engine import authorize, select_revocation
+from gateway.policy.engine import Admitted, authorize, select_revocation
 from gateway.policy.lists import ListLookup
 from gateway.policy.rules import Bundle, CompiledPolicy
 from tests.unit.policy.acme_sample import acme_bundle, acme_policy, previewed
@@ -66,7 +66,7 @@ class Listed:
 
 
 def one(kind: CredentialKind, **parts: object) -> Evidence:
-    return verified(kind, **parts)
+    return verified(kind, **parts)  # type: ignore[arg-type]  # fields of it
 
 
 def reason(decision: Decision) -> tuple[ReasonCode, str, str]:
@@ -140,8 +140,11 @@ def test_groups_count_for_revocations_too() -> None:
     bundle = message_bundle(message_policy(), revocation_policy(authenticate=rules))
     asked = replace(revocation(), presented=message().presented)
     admitted = select_revocation(bundle, asked)
+    assert isinstance(admitted, Admitted)
     assert authorize(bundle, admitted, asked, one(MAC, groups=("ra",))) is None
-    assert reason(authorize(bundle, admitted, asked, one(MAC)))[1].endswith("mac.groups")
+    refused = authorize(bundle, admitted, asked, one(MAC))
+    assert refused is not None
+    assert reason(refused)[1].endswith("mac.groups")
 
 
 # -- bind --
