@@ -131,6 +131,7 @@ EXTENSIONS = st.builds(
     st.booleans(),
     st.binary(max_size=300).map(lambda content: der.tlv(der.OCTET_STRING, content)),
 )
+CDP, AIA = "2.5.29.31", "1.3.6.1.5.5.7.1.1"
 MOMENTS = st.integers(-631_152_000, 3_786_912_000).map(  # 1950 to 2089
     lambda epoch_s: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=epoch_s)
 )
@@ -160,6 +161,7 @@ def plans(draw: st.DrawFn, kinds: tuple[str, ...] = tuple(GENERATORS)) -> Certif
             ).map(tuple)
         ),
         extensions=draw(st.lists(EXTENSIONS, max_size=3, unique_by=lambda each: each.oid).map(tuple)),
+        without=draw(st.lists(st.sampled_from([CDP, AIA]), unique=True).map(tuple)),
     )
 
 
@@ -182,23 +184,21 @@ def built(
         builder = builder.add_extension(usages, critical=False)
     identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     point = x509.DistributionPoint([x509.UniformResourceIdentifier(address.crl)], None, None, None)
-    builder = (
-        builder.add_extension(x509.AuthorityKeyIdentifier(identifier, None, None), critical=False)
-        .add_extension(x509.CRLDistributionPoints([point]), critical=False)
-        .add_extension(
-            x509.AuthorityInformationAccess(
-                [
-                    x509.AccessDescription(method, x509.UniformResourceIdentifier(where))
-                    for method, where in (
-                        (AuthorityInformationAccessOID.OCSP, address.ocsp),
-                        (AuthorityInformationAccessOID.CA_ISSUERS, address.ca_issuers),
-                    )
-                ]
-            ),
-            critical=False,
+    builder = builder.add_extension(x509.AuthorityKeyIdentifier(identifier, None, None), critical=False)
+    if CDP not in plan.without:
+        builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
+    if AIA not in plan.without:
+        access = x509.AuthorityInformationAccess(
+            [
+                x509.AccessDescription(method, x509.UniformResourceIdentifier(where))
+                for method, where in (
+                    (AuthorityInformationAccessOID.OCSP, address.ocsp),
+                    (AuthorityInformationAccessOID.CA_ISSUERS, address.ca_issuers),
+                )
+            ]
         )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(subject_key), critical=False)
-    )
+        builder = builder.add_extension(access, critical=False)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(subject_key), critical=False)
     if plan.sans:
         builder = builder.add_extension(alternative_names(plan), critical=not plan.subject)
     for own in plan.extensions:
