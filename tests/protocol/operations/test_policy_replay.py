@@ -206,7 +206,8 @@ def test_what_would_have_to_be_verified_anew_is_not_judged(gateway: Gateway, tmp
     assert (code, found["changed"]) == (0, [])
     reasons = {one["why"] for one in found["not_judged"]} - {NEVER_A_REQUEST}
     assert any(
-        why.startswith("est-renewal verifies renewal-cert otherwise than est-renewal did then") for why in reasons
+        why.startswith("est-renewal verifies renewal-cert otherwise than est-renewal did then")
+        for why in reasons
     )
 
 
