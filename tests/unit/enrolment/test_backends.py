@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from gateway.enrolment.backends import BackendSet
+from gateway.pki.certificate import parse_certificate
+from tests.unit.ca_backend import embedded_ca
 from tests.unit.enrolment.house import ForeignCa
 
 Ask = Callable[[BackendSet], Awaitable[Any]]
@@ -48,3 +50,17 @@ async def test_chain_of_a_backend_that_was_replaced_meanwhile_is_not_kept(tmp_pa
     assert (await backends.issuer("far")).chain_der == await later.chain()
     assert await backends.certificates("far") == await later.chain()
     assert await backends.chain("far") == await later.chain()
+
+
+async def test_keys_of_cas_are_those_in_this_process_and_those_that_were_met(tmp_path: Path) -> None:
+    embedded = embedded_ca.opened(tmp_path / "ca")
+    foreign = ForeignCa(tmp_path / "far")
+    backends = BackendSet({"near": embedded, "far": foreign})
+    near = {parse_certificate(one.certificate_der).spki_sha256 for one in embedded.authorities()}
+    far = {parse_certificate(one).spki_sha256 for one in await foreign.chain()}
+    assert len(near) >= 2
+    assert backends.ca_keys() == near
+    await backends.issuer("far")
+    assert backends.ca_keys() == near | far
+    backends.replace("far", ForeignCa(tmp_path / "later"))
+    assert backends.ca_keys() == near

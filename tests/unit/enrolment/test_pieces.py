@@ -103,6 +103,7 @@ def test_certificate_that_keeps_to_its_plan_has_no_differences() -> None:
         ({"not_before": NOW + timedelta(hours=1)}, "earlier than"),
         ({"extended_key_usage": ()}, "extended key usages"),
         ({"key_usage": ("digitalSignature",)}, "key usages"),
+        ({"without": ("2.5.29.31", "2.5.29.19")}, "extension 2.5.29.19, which policy wants left out"),
         (
             {"extensions": (Extension("1.3.6.1.5.5.7.1.24", critical=False, value_der=b"\x30\x00"),)},
             "decided",
@@ -142,8 +143,12 @@ def test_ca_certificate_is_never_taken_for_an_end_entity_s() -> None:
 
 def test_plan_comes_back_from_json_as_it_was() -> None:
     own = Extension("1.3.6.1.5.5.7.1.24", critical=True, value_der=b"\x30\x03\x02\x01\x05")
-    plan, _, _ = _made(extensions=(own,), key_usage=("digitalSignature", "keyAgreement"))
+    plan, _, _ = _made(
+        extensions=(own,), key_usage=("digitalSignature", "keyAgreement"), without=("2.5.29.31",)
+    )
     assert plan_from_json(plan_to_json(plan)) == plan
+    earlier = {key: value for key, value in plan_to_json(plan).items() if key != "without"}
+    assert plan_from_json(earlier) == replace(plan, without=())
     with pytest.raises(ValueError, match="version"):
         plan_from_json({**plan_to_json(plan), "plan_version": 2})
 
