@@ -14,7 +14,7 @@ from gateway.model.decision import Allow, Decision, Deny
 from gateway.model.enrolment import CertificatePlan
 from gateway.policy.complaints import Path
 from gateway.policy.registry import Registry
-from gateway.policy.rules import AdmissionPolicy, Bundle
+from gateway.policy.rules import AdmissionPolicy, Bundle, CompiledPolicy
 from gateway.policy.sample_credentials import unknown_facts
 from gateway.policy.sample_documents import EmbeddedTest, Expected, SampleRequest
 from gateway.policy.sample_request import make_trial
@@ -77,7 +77,7 @@ def run_tests(bundle: Bundle, registry: Registry, tests: Iterable[PolicyTests]) 
             f"{document.where(('tests',))}: tests: all policies together have {number} tests; "
             f"at most {MAX_TESTS_OF_BUNDLE} are run at every load"
         )
-    known = {policy.name: policy for policy in bundle.policies}
+    known = {policy.name: policy for policy in (*bundle.policies, *bundle.shadows)}
     results = []
     for name, of_policy, document in tests:
         for index, test in enumerate(of_policy):
@@ -98,7 +98,8 @@ def _result(
         Difference(("request", "client", name), text) for name, text in unknown_facts(test.request, policy)
     ]
     trial = make_trial(test.request, policy)
-    tried = decide(bundle, trial)
+    on_trial = policy if isinstance(policy, CompiledPolicy) and policy.shadow else None
+    tried = decide(bundle, trial, on_trial)
     found = (*unknown, *_differences(bundle, registry, test, trial, tried))
     verdict = verdict_of(tried.decision)
     return TestResult(policy.name, test.name, document, path, verdict, tried.decision, found)

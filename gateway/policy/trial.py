@@ -24,7 +24,7 @@ from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.engine import authorize, evaluate, preview
 from gateway.policy.facts import Facts
 from gateway.policy.renewal_check import RENEWING
-from gateway.policy.rules import AdmissionPolicy, Bundle
+from gateway.policy.rules import AdmissionPolicy, Bundle, CompiledPolicy
 from gateway.policy.selection import Admitted, NotSelected, Selected, select, select_revocation
 
 _SORTS = {CHALLENGE_STATIC: "a static", CHALLENGE_DYNAMIC: "a one-time"}
@@ -55,10 +55,10 @@ def choose(bundle: Bundle, request: EnrolmentRequest) -> Admitted | NotSelected:
     return select(bundle, request)
 
 
-def decide(bundle: Bundle, trial: Trial) -> Tried:
-    """What the gateway would decide."""
+def decide(bundle: Bundle, trial: Trial, shadow: CompiledPolicy | None = None) -> Tried:
+    """What the gateway would decide. ``shadow``: a policy on trial that is asked in place of the others."""
     request = trial.request
-    chosen = choose(bundle, request)
+    chosen = choose(bundle, request) if shadow is None else Selected(shadow, (shadow.chosen_step,))
     if isinstance(chosen, NotSelected):
         return Tried(Deny(None, bundle.sha256, chosen.reasons, chosen.trace))
     looked_at = looked_at_kinds(chosen.policy, request.operation)

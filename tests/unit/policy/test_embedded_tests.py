@@ -6,47 +6,15 @@ from textwrap import dedent
 
 import pytest
 
-from gateway.errors import ConfigurationError
-from gateway.plugins import load_plugins
 from gateway.policy.embedded_tests import MAX_TESTS_OF_BUNDLE
-from gateway.policy.load import load_bundle, load_with_tests
-from gateway.policy.sources import PolicySource
+from tests.unit.policy.embedded import fault, only, results
 from tests.unit.policy.sample import HOUSE, policy, renewal_policy
 
-PLACE = "p.yaml:"
 SCEP = (
     "apiVersion: pkigate/v1\nkind: Endpoint\nmetadata: {name: default}\nprotocol: scep\nbackend: embedded\n"
 )
 ACME = SCEP.replace("scep", "acme")
 CMP = SCEP.replace("scep", "cmp")
-
-
-def results(*documents: str) -> list[tuple[str, str, str]]:
-    """Name, verdict and what differs of every test."""
-    source = PolicySource("p.yaml", HOUSE + "---\n".join(documents))
-    _, found = load_with_tests((source,), load_plugins().registry(lab=False))
-    return [
-        (
-            one.name,
-            one.verdict,
-            "; ".join(f"{one.document.where((*one.path, *d.at))} {d.text}" for d in one.differences),
-        )
-        for one in found
-    ]
-
-
-def fault(*documents: str) -> str:
-    """What the loader says."""
-    with pytest.raises(ConfigurationError) as caught:
-        load_bundle(
-            (PolicySource("p.yaml", HOUSE + "---\n".join(documents)),), load_plugins().registry(lab=False)
-        )
-    return str(caught.value)
-
-
-def only(request: str, expect: str) -> str:
-    """The text of one test."""
-    return f"[{{name: one, request: {request}, expect: {expect}}}]"
 
 
 SCEP_PARTS = {
@@ -248,70 +216,6 @@ def test_failing_test_keeps_the_bundle_from_being_loaded_and_says_what_came(
     assert "\n" not in text
 
 
-MISTAKES = {
-    "unknown-key": (
-        "{crs: {}}",
-        "{decision: allow}",
-        "tests.0.request.crs: unknown key 'crs'; did you mean 'csr'?",
-    ),
-    "key": (
-        "{csr: {key: rsa2048}}",
-        "{decision: allow}",
-        "'rsa2048' is no kind of key; did you mean 'rsa-2048'?",
-    ),
-    "short-key": ("{csr: {key: rsa-0512}}", "{decision: allow}", "write one from rsa-1024 to rsa-8192"),
-    "odd-key": ("{csr: {key: rsa-2047}}", "{decision: allow}", "in steps of 128"),
-    "attribute": (
-        "{csr: {subject: {CommonName: x}}}",
-        "{decision: allow}",
-        "tests.0.request.csr.subject.CommonName: 'CommonName' is no attribute; write CN",
-    ),
-    "name": ("{csr: {dns: ['a..test']}}", "{decision: allow}", "tests.0.request.csr.dns.0: "),
-    "address": ("{csr: {ip: [10.0.0.256]}}", "{decision: allow}", "tests.0.request.csr.ip.0: "),
-    "source": ("{source_ip: here}", "{decision: allow}", "'here' is no address; write one like 192.0.2.7"),
-    "moment": (
-        "{now: today}",
-        "{decision: allow}",
-        "'today' is no moment; write one like '2030-01-31T12:00:00Z'",
-    ),
-    "decision": ("{}", "{decision: permit}", "'permit' is not known; one of allow, deny, pend"),
-    "no-decision": ("{}", "{code: key.size}", "the key 'decision' is missing"),
-    "code": (
-        "{}",
-        "{decision: deny, code: key.siz}",
-        "'key.siz' is no reason code; did you mean 'key.size'?",
-    ),
-    "granted-code": (
-        "{}",
-        "{decision: allow, code: key.size}",
-        "nothing that is granted has this; remove it",
-    ),
-    "refused-subject": (
-        "{}",
-        "{decision: deny, subject: CN=a}",
-        "nothing that is refused has this; remove it",
-    ),
-    "fact": (
-        "{client: {truste: 'true'}}",
-        "{decision: allow}",
-        "no `extract` of this policy gives the fact 'truste'; did you mean 'trusted'?",
-    ),
-    "made-fact": (
-        "{client: {identity: me}}",
-        "{decision: allow}",
-        "'identity' is made by the gateway; remove it",
-    ),
-}
-
-
-@pytest.mark.parametrize(("asked", "expect", "told"), MISTAKES.values(), ids=MISTAKES)
-def test_mistake_in_a_test_is_told_with_its_place(asked: str, expect: str, told: str) -> None:
-    parts = {"authenticate": "{basic: {}, mtls: {trust: own}}"}
-    text = fault(policy(**parts, tests=only(asked, expect)))
-    assert told in text
-    assert text.startswith(PLACE)
-
-
 def test_more_tests_than_are_run_at_every_load_are_refused() -> None:
     many = dedent("- {name: same, request: {csr: {dns: [a.test]}}, expect: {decision: allow}}\n") * 200
     documents = [
@@ -381,3 +285,25 @@ def test_facts_of_a_certificate_and_entries_of_lists_are_taken_from_the_test() -
     }
     serials = "apiVersion: pkigate/v1\nkind: List\nmetadata: {name: serials}\ntype: serial\nentries: [ZZ]\n"
     assert [differs for _, _, differs in results(serials, policy(**parts))] == ["", "", "", ""]
+
+
+def test_policy_on_trial_is_tried_as_if_it_decided() -> None:
+    shadow = policy(
+        "later",
+        priority="50",
+        mode="shadow",
+        tests=only("{csr: {dns: [a.test]}}", "{decision: deny}"),
+        keys="{eddsa: [Ed25519]}",
+    )
+    shadow = shadow.replace("request: {csr: {", "request: {csr: {key: ec-p256, ")
+    assert results(policy(tests=only("{csr: {dns: [a.test]}}", "{decision: allow}")), shadow) == [
+        ("one", "allow", ""),
+        ("one", "deny", ""),
+    ]
+
+
+def test_tests_are_not_inherited() -> None:
+    template = policy("base", priority="50", tests=only("{csr: {dns: [a.test]}}", "{decision: allow}"))
+    heir = "apiVersion: pkigate/v1\nkind: Policy\nmetadata: {name: heir}\nextends: base\npriority: 60\n"
+    heir += "match: {protocol: est, operation: renew}\nauthenticate: {mtls: {trust: own}}\n"
+    assert len(results(template, heir)) == 1
