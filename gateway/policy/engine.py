@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from gateway.model.decision import Allow, Decision, Deny, TraceStep
 from gateway.model.enrolment import CertificatePlan, EnrolmentRequest, Operation
 from gateway.model.evidence import Evidence
-from gateway.model.keys import ClientKey, PublicKey
-from gateway.model.names import DistinguishedName, GeneralName
+from gateway.model.keys import ClientKey
+from gateway.model.names import GeneralName
 from gateway.model.preview import Preview
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.authentication_rules import (
@@ -27,21 +27,16 @@ from gateway.policy.authentication_rules import (
     PopLinking,
     Require,
 )
-from gateway.policy.conditions import Ending, PlanConditions, plan_conditions
+from gateway.policy.conditions import Ending
+from gateway.policy.content_check import Content, Judgement, judge_content
 from gateway.policy.credential_check import (
     credential_reasons,
-    is_renewed_by_itself,
     profile_reasons,
-    scope_reasons,
 )
 from gateway.policy.describe import describe, profiles
-from gateway.policy.extension_check import JudgedExtensions, judge_extensions
 from gateway.policy.facts import Facts, PreviousCertificate
-from gateway.policy.guardrail_check import Granted, judge_guardrails
-from gateway.policy.guardrail_rules import CompiledGuardrail
 from gateway.policy.key_check import key_reasons, reuse_reasons
 from gateway.policy.lists import AskedLists
-from gateway.policy.name_check import judge_names
 from gateway.policy.proof_check import (
     prevalidated_names,
     proof_text,
@@ -49,14 +44,13 @@ from gateway.policy.proof_check import (
     unprovable_reasons,
     unproven_reasons,
 )
-from gateway.policy.renewal_check import RENEWING, renewal_reasons
+from gateway.policy.renewal_check import RENEWING
 from gateway.policy.requirement_check import group_reasons, requirement_reasons
 from gateway.policy.rules import (
     AdmissionPolicy,
     Bundle,
     CompiledPolicy,
 )
-from gateway.policy.san_check import JudgedNames
 from gateway.policy.selection import (
     Admitted,
     NotSelected,
@@ -66,8 +60,6 @@ from gateway.policy.selection import (
     select_revocation,
     select_shadow,
 )
-from gateway.policy.terms import duration_text
-from gateway.policy.validity_check import JudgedValidity, judge_validity
 
 __all__ = [
     "AcmeAccountRule",
@@ -98,48 +90,8 @@ __all__ = [
 ]
 
 LOG = logging.getLogger(__name__)
-MAX_LISTED = 20
 MAX_LABEL = 200
-MAX_REASONS = 50  # of one step; more would only swell the answer and the record
 _ENROLLING = frozenset({Operation.ENROLL, *RENEWING})
-
-
-@dataclass(slots=True)
-class _Judgement:
-    """What has been found so far, step by step. ``names_only``: neither subject nor key are known yet."""
-
-    policy: CompiledPolicy
-    request: EnrolmentRequest
-    evidence: Evidence
-    facts: Facts
-    trace: list[TraceStep]
-    reasons: list[Reason] = field(default_factory=list)
-    names_only: bool = False
-    guardrails: tuple[CompiledGuardrail, ...] = ()
-
-    def note(self, step: str, where: str, reasons: list[Reason], message: str, verdict: str = "ok") -> None:
-        """Write one line of the trace if all is well, else one for every reason."""
-        if not reasons:
-            self.trace.append(TraceStep(step, f"{self.policy.name}.{step}", verdict, message, where))
-            return
-        # Nothing of a preview is recorded, and its client is to hear of every name.
-        told = reasons if self.names_only else reasons[:MAX_REASONS]
-        self.reasons += told
-        self.trace += [
-            TraceStep(step, reason.rule, "refused", f"{reason.code}: {reason.message}", reason.where)
-            for reason in told
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What the plan will hold beside the key."""
-
-    subject: DistinguishedName
-    names: JudgedNames
-    extensions: JudgedExtensions
-    validity: JudgedValidity
-    conditions: PlanConditions
 
 
 def evaluate(
@@ -148,7 +100,7 @@ def evaluate(
     """Decide on a request. An Allow carries the plan of exactly what will be signed. Never raises."""
     asked = AskedLists(facts.lists, bundle.lists) if bundle.lists else None
     known = facts if asked is None else replace(facts, lists=asked)
-    judgement = _Judgement(selected.policy, request, evidence, known, [*selected.trace])
+    judgement = Judgement(selected.policy, request, evidence, known, [*selected.trace])
     judgement.guardrails = bundle.guardrails_at(request.protocol, request.endpoint)
     try:
         decision = _evaluated(bundle, judgement)
@@ -190,7 +142,7 @@ def preview(
     Never raises.
     """
     policy = selected.policy
-    judgement = _Judgement(policy, request, evidence, facts, [*selected.trace], names_only=True)
+    judgement = Judgement(policy, request, evidence, facts, [*selected.trace], names_only=True)
     judgement.guardrails = bundle.guardrails_at(request.protocol, request.endpoint)
     try:
         return _previewed(judgement)
@@ -199,7 +151,7 @@ def preview(
         return Preview(_crashed(bundle, policy, judgement.trace).reasons, policy.name)
 
 
-def _previewed(judgement: _Judgement) -> Preview:
+def _previewed(judgement: Judgement) -> Preview:
     policy, request, evidence = judgement.policy, judgement.request, judgement.evidence
     rule = policy.authenticate.acme
     found = profile_reasons(policy, request, evidence) + group_reasons(policy, evidence)
@@ -209,7 +161,7 @@ def _previewed(judgement: _Judgement) -> Preview:
     _judge_request(judgement)
     prevalidated: tuple[GeneralName, ...] = ()
     if not judgement.reasons:
-        names = _judge_content(judgement, None).names.kept
+        names = judge_content(judgement, None).names.kept
         found = unprovable_reasons(policy, evidence, names)
         judgement.note("proof", policy.authenticate.where, found, "to be given")
         prevalidated = prevalidated_names(policy, evidence, names)
@@ -222,7 +174,7 @@ def _previewed(judgement: _Judgement) -> Preview:
     )
 
 
-def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
+def _evaluated(bundle: Bundle, judgement: Judgement) -> Decision:
     policy, request, key = judgement.policy, judgement.request, judgement.request.key
     evidence = judgement.evidence
     found = (
@@ -241,7 +193,7 @@ def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
         return _denied(bundle, judgement)
     found = key_reasons(policy, key, judgement.facts, evidence)
     judgement.note("keys", policy.keys.where, found, str(key.public_key))
-    content = _judge_content(judgement, key.public_key)
+    content = judge_content(judgement, key.public_key)
     found = reuse_reasons(policy, judgement.facts, content.subject, content.names.sans)
     if found:
         judgement.note("keys", policy.keys.where, found, "")
@@ -265,7 +217,7 @@ def _evaluated(bundle: Bundle, judgement: _Judgement) -> Decision:
     return _allowed(bundle, judgement, plan, ending)
 
 
-def _judge_request(judgement: _Judgement) -> None:
+def _judge_request(judgement: Judgement) -> None:
     """Refuse what this policy was not chosen for, and what nothing here speaks for."""
     policy, request = judgement.policy, judgement.request
     if request.operation not in _ENROLLING:
@@ -286,109 +238,13 @@ def _judge_request(judgement: _Judgement) -> None:
         _refuse_unaccounted(judgement, text, "renews")
 
 
-def _refuse_unaccounted(judgement: _Judgement, text: str, path: str) -> None:
+def _refuse_unaccounted(judgement: Judgement, text: str, path: str) -> None:
     policy = judgement.policy
     reason = Reason(ReasonCode.POLICY_UNACCOUNTED, text, path, policy.name, policy.where)
     judgement.note("select", policy.where, [reason], "")
 
 
-def _judge_content(judgement: _Judgement, key: PublicKey | None) -> _Content:
-    """Take all steps from names to renewal, so that a client sees everything that is wrong at once."""
-    policy, request, facts = judgement.policy, judgement.request, judgement.facts
-    refused_before = len(judgement.reasons)
-    subject, names = _judge_names(judgement)
-    known = subject is not None and len(judgement.reasons) == refused_before
-
-    extensions = judge_extensions(policy, request.identity.extensions, key)
-    text = ", ".join(extensions.key_usage) or "no key usage"
-    if extensions.ignored:
-        text += f"; not taken from the CSR: {', '.join(extensions.ignored[:MAX_LISTED])}"
-    judgement.note("extensions", policy.extensions.where, extensions.reasons, text, "set")
-
-    conditions = plan_conditions(
-        policy.conditions, request, judgement.evidence, facts, (subject, names.sans, key)
-    )
-    if conditions.reasons and known:
-        judgement.note("route", policy.conditions.routing.where, conditions.reasons, "")
-    validity = judge_validity(policy, request, conditions.facts)
-    text = f"until {validity.not_after.isoformat(' ')}"
-    if validity.capped:
-        text += ", the end of the CA's own certificate"
-    elif validity.shortened:
-        text += f", {duration_text(validity.shortened)} less by jitter"
-    judgement.note("validity", policy.validity.where, validity.reasons, text, "set")
-
-    if request.operation in RENEWING:
-        proven = is_renewed_by_itself(request, judgement.evidence)
-        planned = (subject, names.sans) if subject is not None and known else None
-        found = renewal_reasons(policy, request, facts, planned, proven=proven)
-        text = "by the certificate itself" if proven else "of a certificate that was issued here"
-        judgement.note("renewal", policy.renewal.where, found, text)
-    content = _Content(subject or DistinguishedName(), names, extensions, validity, conditions)
-    if judgement.guardrails:
-        _judge_guardrails(judgement, content, key)
-    if policy.conditions.checks and len(judgement.reasons) == refused_before:
-        found = conditions.check(validity.not_before, validity.not_after)
-        judgement.note("checks", policy.conditions.where, found, "")
-    return content
-
-
-def _judge_guardrails(judgement: _Judgement, content: _Content, key: PublicKey | None) -> None:
-    """What holds for every policy: it can refuse what this one grants, or shorten its life."""
-    granted = Granted(
-        subject=content.subject,
-        names=content.names.kept,
-        key=key,
-        key_usage=content.extensions.key_usage,
-        extended_key_usage=judgement.policy.extensions.extended_key_usage,
-        extensions=content.extensions.extensions,
-        not_before=content.validity.not_before,
-        not_after=content.validity.not_after,
-        end_is_asked=judgement.request.not_after is not None,
-        now=judgement.facts.now,
-    )
-    reasons, steps = judge_guardrails(judgement.guardrails, granted)
-    content.validity.not_after = granted.not_after
-    judgement.reasons += reasons
-    judgement.trace += steps
-
-
-def _judge_names(judgement: _Judgement) -> tuple[DistinguishedName | None, JudgedNames]:
-    """The subject is None where a preview asks for none: the CSR may still bring one."""
-    policy, request = judgement.policy, judgement.request
-    # Nothing of an earlier certificate counts where only its successor is announced (RFC 9773 section 5).
-    previous = judgement.facts.previous if request.operation in RENEWING else None
-    requested = request.identity.sans
-    if not requested and policy.renewal.copy_missing_san and previous:
-        requested = previous.sans
-    unknown = judgement.names_only and not request.identity.subject
-    subject, names = judge_names(
-        policy, request, judgement.evidence, judgement.facts, requested, previous, subject_unknown=unknown
-    )
-    found = names.reasons + subject.reasons
-    # A subject that is refused anyway is told of once.
-    held = subject.subject if not found else DistinguishedName()
-    found += scope_reasons(policy, judgement.evidence, held, names.kept)
-    if not (found or names.sans or subject.subject):
-        text = (
-            "nothing is left to be named in the certificate; ask for an allowed subject or alternative name"
-        )
-        rule = f"{policy.name}.names"
-        found = [Reason(ReasonCode.NAME_MISSING, text, "identity", rule, policy.names.where)]
-    listed = [str(name) for name in names.sans[:MAX_LISTED]]
-    text = f"{subject.subject or 'empty subject'}; {', '.join(listed) or 'no alternative names'}"
-    if len(names.sans) > MAX_LISTED:
-        text += f" and {len(names.sans) - MAX_LISTED} more"
-    if names.group:
-        text += f"; group {names.group}"
-    dropped = names.dropped + subject.dropped
-    if dropped:
-        text += f"; left out: {', '.join(dropped[:MAX_LISTED])}"
-    judgement.note("names", policy.names.where, found, text, "set")
-    return None if unknown else subject.subject, names
-
-
-def _ending(judgement: _Judgement, content: _Content) -> Ending | None:
+def _ending(judgement: Judgement, content: Content) -> Ending | None:
     """How a request goes on that nothing is said against; None: it is refused."""
     if judgement.reasons:
         return None
@@ -399,7 +255,7 @@ def _ending(judgement: _Judgement, content: _Content) -> Ending | None:
     return None
 
 
-def _allowed(bundle: Bundle, judgement: _Judgement, plan: CertificatePlan, ending: Ending) -> Allow:
+def _allowed(bundle: Bundle, judgement: Judgement, plan: CertificatePlan, ending: Ending) -> Allow:
     policy = judgement.policy
     trace = (*judgement.trace, *ending.steps)
     span = policy.renewal.revoke_previous if judgement.request.operation in RENEWING else None
@@ -423,7 +279,7 @@ def _with_lists(decision: Decision, asked: AskedLists) -> Decision:
     return replace(decision, trace=trace)
 
 
-def _denied(bundle: Bundle, judgement: _Judgement) -> Deny:
+def _denied(bundle: Bundle, judgement: Judgement) -> Deny:
     return Deny(judgement.policy.name, bundle.sha256, tuple(judgement.reasons), tuple(judgement.trace))
 
 
