@@ -20,10 +20,10 @@ MISTAKES = {
     ),
     "planned-key": (
         "priority: 100",
-        "priority: 100\nlimits: []",
+        "priority: 100\nhooks: []",
         5,
         1,
-        "limits: 'limits' is not available in this version; remove it",
+        "hooks: 'hooks' is not available in this version; remove it",
     ),
     "missing-key": ("priority: 100\n", "", 1, 1, "the key 'priority' is missing; add it: The lowest number"),
     "no-number": ("100", "high", 4, 11, "priority: 'high' is no whole number; write one"),

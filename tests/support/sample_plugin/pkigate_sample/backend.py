@@ -19,7 +19,7 @@ from ca_backend.api import (
     IssuanceOrder,
     RetryClass,
 )
-from gateway.errors import BackendInDoubt, BackendUnavailable
+from gateway.errors import BackendInDoubt, BackendUnavailable, NotActed
 from gateway.model.certificate import RevocationReason
 from pkigate_sample.wire import connect, exchange, from_b64, plan_message, to_b64
 
@@ -89,7 +89,10 @@ class SampleBackend:
             detail = f"{address}: {type(error).__name__}: {error}"
             if sent and not repeatable:
                 raise BackendInDoubt("the CA gave no answer", detail=detail) from error
-            raise BackendUnavailable("the CA cannot be reached", detail=detail) from error
+            not_acted = None if sent else NotActed.CONNECT_ERROR
+            raise BackendUnavailable(
+                "the CA cannot be reached", detail=detail, not_acted=not_acted
+            ) from error
         if answer.get("status") == "error":
             raise BackendUnavailable("the CA cannot work on this", detail=str(answer.get("message")))
         return answer
