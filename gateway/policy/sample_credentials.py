@@ -59,6 +59,7 @@ _ID = "sample"
 _NO_SECRET = SecretBytes(b"")
 # The order in which Authenticator.verify puts them: the deciding one first.
 ORDER = (MTLS, RENEWAL_CERT, SIGNATURE, BASIC, ACME_ACCOUNT, CHALLENGE_DYNAMIC, CHALLENGE_STATIC, MAC)
+_CHALLENGES = frozenset({CHALLENGE_DYNAMIC, CHALLENGE_STATIC})
 _CERTIFICATES = frozenset({MTLS, RENEWAL_CERT, SIGNATURE})
 # What selection looks at is the kind alone.
 PRESENTED: Mapping[CredentialKind, PresentedCredential] = {
@@ -162,7 +163,8 @@ def sample_credentials(
         elif kind == ACME_ACCOUNT:
             verified.append(_account(sample, policy, request))
         else:
-            verified.append(_stored(_written(sample, kind), kind))
+            stored = _stored(_written(sample, kind), kind)
+            verified.append(_bound(policy, request, stored) if kind in _CHALLENGES else stored)
     return tuple(verified), refused
 
 
@@ -234,6 +236,17 @@ def _stored(written: SampleCredential, kind: CredentialKind) -> VerifiedCredenti
         groups=written.groups,
         labels=tuple(labels.items()),
     )
+
+
+def _bound(
+    policy: AdmissionPolicy, request: EnrolmentRequest, challenge: VerifiedCredential
+) -> VerifiedCredential:
+    """Bound to what is asked for where its policy wants it bound and the sample does not say to what."""
+    rule, labels = policy.authenticate.challenge, dict(challenge.labels)
+    for label, oid in rule.bound if rule is not None else ():
+        for value in request.identity.subject.values(oid):
+            labels.setdefault(label, value)
+    return replace(challenge, labels=tuple(labels.items()))
 
 
 def _account(sample: SampleRequest, policy: AdmissionPolicy, request: EnrolmentRequest) -> VerifiedCredential:
