@@ -44,8 +44,9 @@ _SMALL_ORDER_Y = frozenset(
         0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7,
     }
 )
-# Moduli by which squares are told from most other numbers: 17 % and 6 % of all are left by these two.
-_POWER_OF_TWO, _ODD_PRODUCT = 256, 9 * 5 * 7 * 11 * 13
+# A square is one modulo each of these too, which is so for one other number in 170.
+_SIEVE = (16, 9, 5, 7, 11, 13, 17)
+_SIEVE_PRODUCT = math.prod(_SIEVE)
 
 
 def weakness_of_rsa(modulus: int, among: frozenset[KeyWeakness] = ALL_WEAKNESSES) -> KeyWeakness | None:
@@ -78,20 +79,30 @@ def _made_by_roca(modulus: int) -> bool:
 
 
 def _has_close_primes(modulus: int) -> bool:
-    """Some rounds of Fermat's factorization: p * q = a^2 - b^2 with a the mean of p and q."""
+    """Some rounds of Fermat's factorization: p * q = a^2 - b^2 with a the mean of p and q.
+
+    In which rounds a^2 - p * q can be a square at all is found by small numbers first.
+    """
     a = math.isqrt(modulus - 1) + 1
-    square = a * a - modulus
-    low, odd = _square_residues()
-    for _ in range(_FERMAT_ROUNDS):
-        if (
-            low >> (square & _POWER_OF_TWO - 1) & 1
-            and odd >> square % _ODD_PRODUCT & 1
-            and math.isqrt(square) ** 2 == square
-        ):
+    small_a, small_n = a % _SIEVE_PRODUCT, modulus % _SIEVE_PRODUCT
+    rounds = (1 << _FERMAT_ROUNDS) - 1
+    for divisor in _SIEVE:
+        rounds &= _rounds_left(divisor, small_a % divisor, small_n % divisor)
+    while rounds:
+        mean = a + (rounds & -rounds).bit_length() - 1
+        square = mean * mean - modulus
+        if math.isqrt(square) ** 2 == square:
             return True
-        square += 2 * a + 1
-        a += 1
+        rounds &= rounds - 1
     return False
+
+
+@cache  # of at most 990 entries
+def _rounds_left(divisor: int, a: int, modulus: int) -> int:
+    """A bit for every round whose difference is a square modulo ``divisor``."""
+    squares = {root * root % divisor for root in range(divisor)}
+    left = (step for step in range(_FERMAT_ROUNDS) if ((a + step) ** 2 - modulus) % divisor in squares)
+    return sum(1 << step for step in left)
 
 
 @cache
@@ -117,16 +128,6 @@ def _roca_residues() -> tuple[tuple[int, int], ...]:
         if bits.bit_count() < prime - 1:
             found.append((prime, bits))
     return tuple(found)
-
-
-@cache
-def _square_residues() -> tuple[int, int]:
-    """A bit for every square modulo the power of two, and modulo the odd product."""
-
-    def bits(modulus: int) -> int:
-        return sum(1 << residue for residue in {root * root % modulus for root in range(modulus)})
-
-    return bits(_POWER_OF_TWO), bits(_ODD_PRODUCT)
 
 
 def _primes_below(limit: int) -> list[int]:
