@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from gateway.policy.complaints import Path
+from gateway.policy.credential_words import unknown_word
 from gateway.policy.document import Policy
 from gateway.policy.name_documents import NamesRules
 from gateway.policy.name_kinds import KINDS, DirectoryRules
@@ -14,6 +15,7 @@ from gateway.policy.name_ways import (
     OtherNamesAllowed,
     OtherNameValues,
 )
+from gateway.policy.rules import AttributeSource
 from gateway.policy.strict_model import StrictModel
 from gateway.policy.template import Form, compile_template
 from gateway.policy.yaml_marks import ComplaintList, Document
@@ -32,12 +34,18 @@ def check_names(policy: Policy, document: Document, found: ComplaintList) -> Non
     if acme:
         for path in _added(names):
             found.add(document, ("names", *path), _ADDED)
-    if not acme and names.subject != "first-dns":
-        return
+    subject = _FIRST_DNS if names.subject == "first-dns" else _ORDERED if acme else ""
     for path, source, form in _templates(names):
-        if any(words[0] == "subject" for words in compile_template(source, form).words):
-            text = _FIRST_DNS if names.subject == "first-dns" else _ORDERED
-            found.add(document, ("names", *path), text)
+        for words in compile_template(source, form).words:
+            of_subject = subject if words[0] == "subject" else ""
+            text = of_subject or unknown_word(policy.authenticate, words)
+            if text:
+                found.add(document, ("names", *path), text)
+    for path, source in _of_subject(names):
+        for words in compile_template(source, Form.TEXT).words:
+            text = unknown_word(policy.authenticate, words)
+            if text:
+                found.add(document, ("names", *path), text)
 
 
 def lists_named(names: NamesRules) -> Iterator[tuple[Path, str]]:
@@ -58,6 +66,15 @@ def _added(names: NamesRules) -> Iterator[Path]:
         rules = getattr(names, kind)
         for index in range(len(rules.add) if rules is not None else 0):
             yield (kind, "add", index)
+
+
+def _of_subject(names: NamesRules) -> Iterator[tuple[Path, str]]:
+    """Every template of the subject, with its place below ``names``."""
+    for attribute, rule in names.subject.items() if not isinstance(names.subject, str) else ():
+        if rule.source is AttributeSource.TEMPLATE and rule.value is not None:
+            yield ("subject", attribute, "value"), rule.value
+        for index, source in enumerate(rule.allow.template if rule.allow is not None else ()):
+            yield ("subject", attribute, "allow", "template", index), source
 
 
 def _templates(names: NamesRules) -> Iterator[tuple[Path, str, Form]]:

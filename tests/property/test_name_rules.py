@@ -25,6 +25,7 @@ from gateway.model.names import DistinguishedName, GeneralName, NameKind
 from gateway.pki.names import decode_general_names, encode_general_names
 from gateway.policy.rules import Bundle
 from tests.support.pki import csr, shared_key, tlv
+from tests.unit.policy.name_sample import READS
 from tests.unit.policy.sample import decide, load, policy, request
 
 UPN = "1.3.6.1.4.1.311.20.2.3"
@@ -230,7 +231,7 @@ EXTRAS = ("deny", "drop")
 
 def _bundle(rules: tuple[Rule, ...], extra: str) -> Bundle:
     names = f"subject: {{}}\ncn_in_san: false\non_extra: {extra}\n" + "\n".join(rule.yaml for rule in rules)
-    return load(policy(names=names))
+    return load(policy(names=names, authenticate=READS))
 
 
 BUNDLES = {(index, extra): _bundle((rule,), extra) for index, rule in enumerate(RULES) for extra in EXTRAS}

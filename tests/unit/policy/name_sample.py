@@ -23,6 +23,13 @@ from tests.unit.policy.sample import (
     subject,
 )
 
+# Whoever has a password, or a certificate in which these facts are read.
+READS = """
+  basic: {}
+  mtls:
+    trust: own
+    extract: {serial: {from: subject.serialNumber}, vendor: {from: subject.O}, model: {from: subject.OU}}
+"""
 FREE_CN = "subject: {CN: {source: csr, allow: {any: true}}}\ncn_in_san: false\n"
 LISTED = """\
 apiVersion: pkigate/v1
@@ -50,7 +57,7 @@ class Given:
 
 
 def bundle(names: str, *others: str) -> Bundle:
-    return load(policy(names=FREE_CN + names), *others)
+    return load(policy(names=FREE_CN + names, authenticate=READS), *others)
 
 
 def client(**words: str) -> Evidence:

@@ -11,6 +11,7 @@ from gateway.model.enrolment import Operation
 from gateway.model.evidence import BASIC, Evidence, VerifiedCredential
 from gateway.model.reasons import ReasonCode
 from tests.unit.policy.name_sample import (
+    READS,
     bundle,
     client,
     planned,
@@ -40,14 +41,14 @@ FACTORY = """
 
 
 def test_device_gets_the_names_that_its_identity_makes() -> None:
-    rules = load(policy(names=FACTORY))
+    rules = load(policy(names=FACTORY, authenticate=READS))
     plan = planned(decide(rules, request(cn="whatever"), client(serial="A1B2", model="GW200")))
     assert str(plan.subject) == "CN=A1B2,O=Example Factory"
     assert [str(name) for name in plan.sans] == ["uri:urn:dev:os:example-GW200-A1B2"]
 
 
 def test_name_that_is_put_in_may_be_asked_for_too() -> None:
-    rules = load(policy(names=FACTORY))
+    rules = load(policy(names=FACTORY, authenticate=READS))
     wanted = request("uri:URN:dev:os:example-GW200-A1B2")
     plan = planned(decide(rules, wanted, client(serial="A1B2", model="GW200")))
     assert len(plan.sans) == 1
@@ -64,7 +65,7 @@ def test_names_that_are_put_in_count_against_the_most() -> None:
 
 
 def test_name_that_cannot_be_made_refuses_and_says_which_word_is_missing() -> None:
-    rules = load(policy(names=FACTORY))
+    rules = load(policy(names=FACTORY, authenticate=READS))
     decision = decide(rules, request(), client(serial="A1B2"))
     assert codes(decision) == [ReasonCode.NAME_MISSING]
     assert isinstance(decision, Deny)
@@ -80,7 +81,10 @@ def test_name_that_cannot_be_made_refuses_and_says_which_word_is_missing() -> No
 
 def test_subject_that_is_too_long_or_missing_refuses() -> None:
     rules = load(
-        policy(names="{subject: {CN: {source: template, value: '${client.serial}'}}, cn_in_san: false}")
+        policy(
+            names="{subject: {CN: {source: template, value: '${client.serial}'}}, cn_in_san: false}",
+            authenticate=READS,
+        )
     )
     assert codes(decide(rules, request(), client())) == [ReasonCode.NAME_MISSING]
     assert codes(decide(rules, request(), client(serial="a" * 65))) == [ReasonCode.NAME_MALFORMED]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from gateway.model.evidence import Evidence
 from gateway.model.reasons import ReasonCode
 from tests.unit.policy.acme_sample import account, acme_bundle, acme_policy, ordered, previewed, proof
-from tests.unit.policy.name_sample import Given, client, planned
+from tests.unit.policy.name_sample import READS, Given, client, planned
 from tests.unit.policy.sample import codes, decide, facts, load, policy, request, subject
 
 WEB = """
@@ -98,7 +98,7 @@ def test_network_device_is_named_by_pattern_and_inventory() -> None:
 
 
 def test_base_station_gets_its_own_name_whatever_it_asks_for() -> None:
-    rules = load(policy(names=STATIONS))
+    rules = load(policy(names=STATIONS, authenticate=READS))
     who = client(serial="E7", vendor="Big Radio AB")
     plan = planned(decide(rules, request("dns:evil.com", "ip:2001:db8:500::1", cn="mine"), who))
     assert str(plan.subject) == "CN=E7.big-radio-ab.ran.example,O=Example Mobile"

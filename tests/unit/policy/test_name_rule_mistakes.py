@@ -25,6 +25,12 @@ MISTAKES = {
     "glob-of-all": ("dns: {glob: ['*.*']}", "p.yaml:", "holds every name of so many labels"),
     "glob-question": ("email: {glob: ['a?@b.test']}", "p.yaml:", "only single stars have a meaning"),
     "template": ("dns: {template: ['${clint.x}.test']}", "p.yaml:", "did you mean 'client'?"),
+    "fact": (
+        "dns: {add: ['${client.serial}.test']}",
+        "p.yaml:",
+        "of this policy extracts 'serial'; add `extract`",
+    ),
+    "no-account": ("dns: {template: ['${account.name}.test']}", "p.yaml:", "this policy asks for no account"),
     "both-forms": ("dns: {allow: {suffix: [test]}, suffix: [test]}", "p.yaml:", "suffix stands beside allow"),
     "wildcard-beside-allow": (
         "dns: {allow: {suffix: [test]}, wildcard: allow}",
@@ -79,6 +85,10 @@ def test_mistake_in_name_rules_is_told_with_its_place(case: str) -> None:
 SUBJECT_MISTAKES = {
     "of-itself": ("{CN: {source: template, value: '${subject.O}'}}", "the subject is what is being made"),
     "fixed": ("{CN: {source: fixed, value: '${client.name}'}}", "this is a template; write source: template"),
+    "unread-fact": (
+        "{CN: {source: template, value: '${client.serial}'}}",
+        "of this policy extracts 'serial'",
+    ),
     "unknown-word": ("{CN: {source: template, value: '${clent.name}'}}", "did you mean 'client'?"),
 }
 

@@ -9,6 +9,7 @@ from gateway.model.reasons import ReasonCode
 from tests.unit.policy.name_sample import (
     LISTED,
     NO,
+    READS,
     WILD,
     Given,
     asked,
@@ -107,7 +108,10 @@ VALUES = {
 @pytest.mark.parametrize(("rule", "value"), VALUES)
 def test_value_of_the_subject_is_judged_by_every_way_of_its_rule(rule: str, value: str) -> None:
     rules = load(
-        policy(names=f"{{subject: {{CN: {{source: csr, allow: {rule}}}}}, cn_in_san: false}}"), LISTED
+        policy(
+            names=f"{{subject: {{CN: {{source: csr, allow: {rule}}}}}, cn_in_san: false}}", authenticate=READS
+        ),
+        LISTED,
     )
     lists = Given({"hosts": frozenset({"in.test"})})
     decision = decide(rules, request(cn=value), client(serial="A1"), facts(lists=lists))
