@@ -163,9 +163,7 @@ Tests = Annotated[
 class Policy(StrictModel):
     """Who may have which certificate, and who issues it."""
 
-    planned: ClassVar[frozenset[str]] = frozenset(
-        {"lint", "hooks", "notify", "revocation"}
-    )
+    planned: ClassVar[frozenset[str]] = frozenset({"lint", "hooks", "notify", "revocation"})
 
     apiVersion: ApiVersion = Field(description="The version of the language")  # noqa: N815
     kind: Literal["Policy"] = Field(description="Policy")
@@ -229,7 +227,7 @@ class RevocationPolicy(StrictModel):
 
     elsewhere: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
-            ("keys", "names", "extensions", "validity", "renewal", "limits", "approval", "issue"),
+            ("keys", "names", "extensions", "validity", "renewal", "limits", "checks", "approval", "issue"),
             ISSUES_NOTHING,
         ),
         "extends": "is for policies for certificates; write everything out here",
