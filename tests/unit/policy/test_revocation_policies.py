@@ -206,7 +206,7 @@ MISTAKES = {
         "authenticate.acme-account: who may revoke by ACME is said by RFC 8555 section 7.6; no policy is",
     ),
     "nobody": (revocation_policy(authenticate="{}"), "authenticate: no credential is asked for; add basic"),
-    "unknown-key": (revocation_policy(limits="1"), "unknown key 'limits'; known here: apiVersion, auth"),
+    "unknown-key": (revocation_policy(lint="1"), "unknown key 'lint'; known here: apiVersion, auth"),
     "unknown-trust-store": (
         revocation_policy(authenticate="{signature: {trust: mine}}"),
         "authenticate.signature.trust: there is no TrustStore 'mine'; known here: own",
