@@ -1,9 +1,8 @@
 """``limits`` of a Policy or Guardrail document: how many certificates, by whom and for what.
 
 ``count`` within ``window``: a sliding window over what was granted. ``active``: certificates that are neither
-expired nor revoked. For a Guardrail the interface is ``Limits`` as the type of its field and
-``compile_limits(limits, owner, where)``; the rules that come out are appended to ``CompiledPolicy.limits`` of
-every policy that the guardrail holds for, and all of these then share its windows.
+expired nor revoked. Those of a Guardrail count whatever goes by one of the protocols and endpoints that it
+holds for, whichever policy grants it: ``gateway.enrolment.reserve`` asks ``Bundle.guardrails_at``.
 """
 
 from __future__ import annotations
