@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from gateway.errors import MalformedMessage
 from gateway.model.keys import KeyType
 from gateway.pki.name_syntax import normal_dns
+from gateway.policy.compile_conditions import compile_checks
 from gateway.policy.guardrail_documents import DeniedNames, Guardrail, GuardrailKeys
 from gateway.policy.guardrail_rules import CompiledGuardrail, DeniedRule, KeyBounds
 from gateway.policy.limit_documents import compile_limits
 from gateway.policy.name_rules import normal_address
 from gateway.policy.patterns import compile_regex
-from gateway.policy.yaml_marks import Document
+from gateway.policy.yaml_marks import ComplaintList, Document
 
 _TYPES: Mapping[str, KeyType] = {
     "Ed25519": KeyType.ED25519,
@@ -23,11 +24,11 @@ _TYPES: Mapping[str, KeyType] = {
 }
 
 
-def compile_guardrail(guardrail: Guardrail, document: Document) -> CompiledGuardrail:
-    """Make the form that the engine uses."""
-    match, denied = guardrail.match, guardrail.deny_names
+def compile_guardrail(guardrail: Guardrail, document: Document, found: ComplaintList) -> CompiledGuardrail:
+    """Make the form that the engine uses. What is wrong with an expression goes into ``found``."""
+    name, match, denied = guardrail.metadata.name, guardrail.match, guardrail.deny_names
     return CompiledGuardrail(
-        name=guardrail.metadata.name,
+        name=name,
         where=document.where(),
         protocols=frozenset(match.protocol) if match is not None else frozenset(),
         endpoints=frozenset(match.endpoint) if match is not None else frozenset(),
@@ -39,7 +40,8 @@ def compile_guardrail(guardrail: Guardrail, document: Document) -> CompiledGuard
         where_usages=document.where(("forbid_eku",)),
         deny_ca=guardrail.ca == "deny",
         where_ca=document.where(("ca",)),
-        limits=compile_limits(guardrail.limits, f"guardrail:{guardrail.metadata.name}", document.where),
+        checks=compile_checks(guardrail.checks, name, document, found),
+        limits=compile_limits(guardrail.limits, f"guardrail:{name}", document.where),
     )
 
 

@@ -10,13 +10,15 @@ from gateway.model.evidence import Evidence
 from gateway.model.keys import PublicKey
 from gateway.model.names import DistinguishedName
 from gateway.model.reasons import Reason, ReasonCode
+from gateway.policy.checks import words_of
 from gateway.policy.conditions import PlanConditions, plan_conditions
 from gateway.policy.credential_check import is_renewed_by_itself, scope_reasons
 from gateway.policy.extension_check import JudgedExtensions, judge_extensions
 from gateway.policy.facts import Facts
-from gateway.policy.guardrail_check import Granted, judge_guardrails
+from gateway.policy.guardrail_check import Granted, judge_checks, judge_guardrails
 from gateway.policy.guardrail_rules import CompiledGuardrail
 from gateway.policy.name_check import judge_names
+from gateway.policy.plan_words import plan_words, unknown_words, validity_words
 from gateway.policy.renewal_check import RENEWING, renewal_reasons
 from gateway.policy.rules import CompiledPolicy
 from gateway.policy.san_check import JudgedNames
@@ -100,6 +102,8 @@ def judge_content(judgement: Judgement, key: PublicKey | None) -> Content:
     content = Content(subject or DistinguishedName(), names, extensions, validity, conditions)
     if judgement.guardrails:
         _judge_guardrails(judgement, content, key)
+        if len(judgement.reasons) == refused_before:
+            _judge_guardrail_checks(judgement, content, subject, key)
     if policy.conditions.checks and len(judgement.reasons) == refused_before:
         found = conditions.check(validity.not_before, validity.not_after)
         judgement.note("checks", policy.conditions.where, found, "")
@@ -120,8 +124,27 @@ def _judge_guardrails(judgement: Judgement, content: Content, key: PublicKey | N
         end_is_asked=judgement.request.not_after is not None,
         now=judgement.facts.now,
     )
-    reasons, steps = judge_guardrails(judgement.guardrails, granted)
+    most = None if judgement.names_only else MAX_REASONS
+    reasons, steps = judge_guardrails(judgement.guardrails, granted, most=most)
     content.validity.not_after = granted.not_after
+    judgement.reasons += reasons
+    judgement.trace += steps
+
+
+def _judge_guardrail_checks(
+    judgement: Judgement, content: Content, subject: DistinguishedName | None, key: PublicKey | None
+) -> None:
+    """Once nothing else is wrong. ``subject`` is None where a preview does not know it."""
+    if not any(one.checks for one in judgement.guardrails):
+        return
+    wanted = frozenset().union(*(words_of(one.checks) for one in judgement.guardrails))
+    names = (subject, content.names.sans, key)
+    words = {
+        **plan_words(wanted, judgement.request, judgement.evidence, judgement.facts, names),
+        **validity_words(content.validity.not_before, content.validity.not_after),
+    }
+    unknown = unknown_words(judgement.evidence, subject, key)
+    reasons, steps = judge_checks(judgement.guardrails, words, judgement.facts.lists, unknown)
     judgement.reasons += reasons
     judgement.trace += steps
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -15,9 +15,11 @@ from gateway.model.reasons import Reason, ReasonCode
 from gateway.pki.name_syntax import shown
 from gateway.pki.names import directory_of
 from gateway.pki.oids import BASIC_CONSTRAINTS, EXTENDED_KEY_USAGE, KEY_USAGE
+from gateway.policy.checks import check_reasons
 from gateway.policy.compile_guardrail import host_of, normal_text
 from gateway.policy.extension_values import asks_for_ca, extended_key_usage_oids, key_usage_bits
 from gateway.policy.guardrail_rules import CompiledGuardrail, DeniedRule, KeyBounds
+from gateway.policy.lists import ListLookup
 from gateway.policy.name_rules import under_suffix
 from gateway.policy.patterns import MAX_DNS_CHARACTERS, MAX_TEXT_CHARACTERS, Pattern
 from gateway.policy.san_check import AskedName
@@ -57,9 +59,10 @@ class _NameForms:
 
 
 def judge_guardrails(
-    guardrails: Iterable[CompiledGuardrail], granted: Granted
+    guardrails: Iterable[CompiledGuardrail], granted: Granted, *, most: int | None = MAX_REASONS
 ) -> tuple[list[Reason], list[TraceStep]]:
-    """Everything that lies beyond a guardrail, and a line of the trace for each guardrail."""
+    """Everything that lies beyond a guardrail, and a line of the trace for each guardrail. ``most``: reasons
+    of one guardrail."""
     reasons: list[Reason] = []
     steps: list[TraceStep] = []
     forms: list[_NameForms] | None = None
@@ -71,8 +74,25 @@ def judge_guardrails(
             found += _of_names(guardrail, guardrail.denied, forms)
         if guardrail.validity_max is not None:
             text = _bound_life(guardrail, granted, found) or text
-        reasons += found[:MAX_REASONS]
-        steps += _steps(guardrail, found[:MAX_REASONS], text)
+        reasons += found[:most]
+        steps += _steps(guardrail, found[:most], text)
+    return reasons, steps
+
+
+def judge_checks(
+    guardrails: Iterable[CompiledGuardrail],
+    words: Mapping[str, object],
+    lists: ListLookup,
+    unknown: frozenset[str],
+) -> tuple[list[Reason], list[TraceStep]]:
+    """As ``judge_guardrails``, of what guardrails say in expressions. ``unknown``: words that a preview
+    cannot know, whose checks are left for later."""
+    reasons: list[Reason] = []
+    steps: list[TraceStep] = []
+    for guardrail in guardrails:
+        found = check_reasons(guardrail.checks, words, lists, unknown=unknown)
+        reasons += found
+        steps += _steps(guardrail, found, "checks hold") if guardrail.checks else []
     return reasons, steps
 
 

@@ -1,4 +1,4 @@
-"""The Guardrail document: bounds that hold for every policy, so that no policy can grant what lies beyond."""
+"""The Guardrail document: bounds that hold for every policy, so that none can grant what lies beyond."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from gateway.policy.check_documents import Checks, check_ids
 from gateway.policy.complaints import Misfit
 from gateway.policy.limit_documents import Limits
 from gateway.policy.metadata import ApiVersion, Metadata
@@ -139,15 +140,18 @@ class Guardrail(StrictModel):
         tuple[ExtendedKeyUsage, ...], BeforeValidator(as_list, json_schema_input_type=str | list[str])
     ] = Field((), description="Extended key usages that no certificate may have, by name or OID")
     ca: Literal["deny"] | None = Field(None, description="deny: no plan makes a CA certificate")
+    checks: Checks = Field((), description="What must be true of every certificate, as expressions of CEL")
     limits: Limits = Field((), description="How many certificates, counted over all policies together")
 
     @model_validator(mode="after")
     def _bounds_something(self) -> Guardrail:
-        bounds = (self.keys, self.deny_names, self.validity_max, self.forbid_eku, self.ca, self.limits)
-        if not any(bounds):
+        bounds = (self.keys, self.deny_names, self.validity_max, self.forbid_eku, self.ca)
+        if not any((*bounds, self.limits, self.checks)):
             raise Misfit(
-                "this guardrail bounds nothing; add keys, deny_names, validity_max, forbid_eku, ca or limits"
+                "this guardrail bounds nothing; add keys, deny_names, validity_max, forbid_eku, ca, limits "
+                "or checks"
             )
         if self.validity_max is not None and self.validity_max < timedelta(minutes=1):
             raise Misfit("the life is under a minute; write a longer one, such as 1y", ("validity_max",))
+        check_ids(self.checks)
         return self

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from gateway.model.keys import KeyType
+from gateway.policy.checks import CompiledCheck
 from gateway.policy.limit_rules import LimitRule
 from gateway.policy.patterns import Pattern
 
@@ -53,6 +54,7 @@ class CompiledGuardrail:
     deny_ca: bool = False
     where_ca: str = ""
     limits: tuple[LimitRule, ...] = ()
+    checks: tuple[CompiledCheck, ...] = ()
 
     def holds_for(self, protocol: str, endpoint: str) -> bool:
         return (not self.protocols or protocol in self.protocols) and (

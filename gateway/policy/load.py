@@ -31,6 +31,7 @@ from gateway.policy.list_documents import List, compile_list
 from gateway.policy.policy_template import PolicyTemplate
 from gateway.policy.read_bundle import read_all
 from gateway.policy.references import (
+    check_asked_lists,
     check_binding,
     check_default_profiles,
     check_guardrail,
@@ -136,7 +137,9 @@ def _compile_one(draft: BundleDraft, one: ReadDocument) -> None:
         draft.lists[model.metadata.name] = compiled
     elif isinstance(model, Guardrail):
         check_guardrail(draft, model, one.document)
-        draft.guardrails.append(compile_guardrail(model, one.document))
+        compiled_guardrail = compile_guardrail(model, one.document, draft.found)
+        check_asked_lists(draft, compiled_guardrail, one.document)
+        draft.guardrails.append(compiled_guardrail)
     elif isinstance(model, PolicyTemplate):
         check_template(one.document, draft.found)
     elif isinstance(model, Compat):

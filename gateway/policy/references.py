@@ -9,6 +9,7 @@ from gateway.policy.complaints import Path, Value, did_you_mean
 from gateway.policy.content_references import check_content
 from gateway.policy.document import Endpoint, Policy, RevocationPolicy
 from gateway.policy.guardrail_documents import Guardrail
+from gateway.policy.guardrail_rules import CompiledGuardrail
 from gateway.policy.name_references import check_names, lists_named
 from gateway.policy.routing_references import issuing, profile_path
 from gateway.policy.rules import CompiledPolicy
@@ -167,6 +168,13 @@ def check_lists(draft: BundleDraft, policy: CompiledPolicy, document: Document) 
     """Complain of List documents that an expression asks and that are not there."""
     for name, path in policy.conditions.lists:
         refer(draft, document, path, "List", name)
+
+
+def check_asked_lists(draft: BundleDraft, guardrail: CompiledGuardrail, document: Document) -> None:
+    """As ``check_lists``, for the checks of a guardrail."""
+    for check in guardrail.checks:
+        for name in check.expression.lists:
+            refer(draft, document, check.expression.path, "List", name)
 
 
 def _at(value: Value, path: Path) -> Value:

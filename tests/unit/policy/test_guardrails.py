@@ -137,7 +137,8 @@ def test_refusal_names_guardrail_rule_and_its_place() -> None:
     assert first.rule == "floor.deny_names.suffix"
     assert (first.path, first.where) == ("identity.sans[1]", f"p.yaml:{line}:14")
     assert first.message == (
-        "'printer.local' is denied by the guardrail floor: it lies under a denied suffix; ask for another name"
+        "'printer.local' is denied by the guardrail floor: it lies under a denied suffix; ask for another "
+        "name"
     )
     assert (second.rule, second.path) == ("floor.deny_names.regex[1]", "identity.sans[2]")
     assert second.where.startswith(f"p.yaml:{line}:")
@@ -358,3 +359,50 @@ ca: deny
     bundle = load(OPEN, guardrail(indent(text, "")))
     decision = decide(bundle, request("dns:xn--bcher-kva.example"))
     assert ("name.not-allowed", "floor.deny_names.regex[0]") in refusal(decision)
+
+
+CHECKS = """checks:
+  - id: no-wild-tld
+    expr: "san.dns.all(n, !n.matches('^[*][.][^.]+$'))"
+    message: wildcard too wide
+    code: name
+  - {id: short, expr: "validity.not_after < timestamp('2026-12-31T00:00:00Z')"}
+"""
+
+
+def test_check_of_a_guardrail_holds_for_every_policy_and_sees_what_guardrails_made_of_the_plan() -> None:
+    bundle = guarded(CHECKS + "validity_max: 30d")
+    decision = decide(bundle, request("dns:*.test"))
+    assert refusal(decision) == [(ReasonCode.CHECK_NAME, "floor.checks.no-wild-tld")]
+    assert isinstance(decision, Deny)
+    assert decision.reasons[0].message == "wildcard too wide"
+    decision = allowed(decide(bundle, request("dns:*.a.test")))
+    steps = [step.message for step in decision.trace if step.step == "guardrail"]
+    assert steps == ["ends earlier, after 30d: 2026-12-23 12:00:00+00:00", "checks hold"]
+    assert refusal(decide(guarded(CHECKS), request())) == [(ReasonCode.CHECK_REQUEST, "floor.checks.short")]
+
+
+def test_check_of_a_guardrail_that_needs_the_key_is_left_out_of_a_preview() -> None:
+    bundle = guarded(
+        "checks: [{id: key, expr: key.type == 'rsa'}, {id: name, expr: '!(\"b.test\" in san.dns)'}]"
+    )
+    asked = request("dns:b.test", key=KeyToCome())
+    selected = select(bundle, asked)
+    assert isinstance(selected, Selected)
+    found = preview(bundle, selected, asked, Evidence(), facts())
+    assert [reason.rule for reason in found.reasons] == ["floor.checks.name"]
+    assert len(refusal(decide(bundle, request("dns:b.test")))) == 2
+
+
+def test_mistakes_in_checks_of_a_guardrail_are_told_with_their_place() -> None:
+    text = guardrail(
+        "checks: [{id: a, expr: 'san.dns.all(n, n = 1)'}, {id: b, expr: \"inList('lost', subject.CN)\"}]"
+    )
+    lines = complaints(HOUSE + OPEN + "---\n" + text)
+    assert len(lines) == 2
+    assert "checks.0.expr: this is no expression of CEL" in lines[0]
+    assert "checks.1.expr: there is no List 'lost'" in lines[1]
+    (line,) = complaints(
+        HOUSE + OPEN + "---\n" + guardrail("checks: [{id: a, expr: 'true'}, {id: a, expr: 'true'}]")
+    )
+    assert "another check has the id 'a'" in line
