@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -111,6 +111,20 @@ class Limits(BaseModel):
     )
 
 
+def _network(value: object) -> object:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("this is no network; write one like 10.0.0.0/8")
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no network: {error}; write one like 10.0.0.0/8") from error
+
+
+ValidationNetwork = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+
+
 class AcmeOptions(BaseModel):
     """How one ACME endpoint speaks on the wire. What it issues is the policies' business."""
 
@@ -155,7 +169,7 @@ class AcmeOptions(BaseModel):
         description="How long a valid authorization counts for its order; reuse by later orders is the "
         "policy's to allow (authenticate.acme-account.reuse_authorization).",
     )
-    validation_networks: tuple[IPv4Network | IPv6Network, ...] = Field(
+    validation_networks: tuple[ValidationNetwork, ...] = Field(
         default=(),
         description="Networks not meant for the public (10.0.0.0/8, fd00::/8 ...) that validation may "
         "connect to. Loopback and link-local addresses are never allowed by this.",

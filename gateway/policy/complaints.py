@@ -40,9 +40,25 @@ def complaints_of(
     """Give one complaint for every error; ``value`` is what was validated. ``in_part``: what is missing, and
     what does not fit together, is told when the other part is there."""
     errors = error.errors(include_url=False)
+    misspelt = _misspelt(model, value, errors)
     for details in errors:
-        if not (_follows(details, errors) or (in_part and _of_the_whole(details))):
+        if _follows(details, errors) or (in_part and _of_the_whole(details)):
+            continue
+        path = _written_path(value, details["loc"])
+        if details["type"] != "missing" or (path[:-1], str(path[-1])) not in misspelt:
             yield _complaint(model, value, details)
+
+
+def _misspelt(model: type[BaseModel], value: Value, errors: Sequence[ErrorDetails]) -> set[tuple[Path, str]]:
+    """The keys that are meant by unknown ones: that they are missing need not be said too."""
+    found: set[tuple[Path, str]] = set()
+    for details in errors:
+        if details["type"] == "extra_forbidden":
+            path = _written_path(value, details["loc"])
+            parents = models_at(model, path[:-1])
+            known = {info.alias or name for one in parents for name, info in one.model_fields.items()}
+            found.add((path[:-1], nearest(str(path[-1]), known)))
+    return found
 
 
 def _of_the_whole(details: ErrorDetails) -> bool:
@@ -59,17 +75,32 @@ def _follows(details: ErrorDetails, errors: Sequence[ErrorDetails]) -> bool:
     )
 
 
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most like this one; empty if none is like it."""
+    lowered = {option.lower(): option for option in sorted(set(known))}
+    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[close[0]] if close else ""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``did you mean 'x'?`` or the list of what is known; to be put behind a semicolon."""
     options = sorted(set(known))
-    lowered = {option.lower(): option for option in options}
-    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    close = nearest(word, options)
     if close:
-        return f"did you mean {lowered[close[0]]!r}?"
+        return f"did you mean {close!r}?{_lookalikes(word)}"
     if not options:
         return "none is known here"
     listed = ", ".join(options[:MAX_LISTED]) + (", ..." if len(options) > MAX_LISTED else "")
     return f"known here: {listed}"
+
+
+def _lookalikes(word: str) -> str:
+    """What else to say of a word whose letters only look like those that are meant."""
+    strange = [character for character in word if not character.isascii()]
+    if not strange:
+        return ""
+    named = ", ".join(f"U+{ord(character):04X}" for character in dict.fromkeys(strange[:4]))
+    return f" {word!a} holds characters that are none of it ({named}): type it anew"
 
 
 def _complaint(model: type[BaseModel], value: Value, details: ErrorDetails) -> Complaint:

@@ -14,7 +14,7 @@ def models_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[type[
     annotations: list[Any] = [model]
     for step in path:
         annotations = below(annotations, step)
-    return models_of(annotations)
+    return models_of(annotations) or models_of(below(annotations, 0))
 
 
 def models_of(annotations: Sequence[Any]) -> list[type[BaseModel]]:
@@ -35,8 +35,9 @@ def _inner(annotation: Any, step: str | int) -> list[Any]:
             found += [f.annotation for n, f in one.model_fields.items() if (f.alias or n) == step]
         elif isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(step, str):
             found.append(arguments[1])
-        elif isinstance(origin, type) and issubclass(origin, Sequence) and isinstance(step, int):
-            found.append(arguments[0])
+        elif isinstance(origin, type) and issubclass(origin, Sequence):
+            # One mapping may stand for a list of one.
+            found += [arguments[0]] if isinstance(step, int) else _inner(arguments[0], step)
     return found
 
 

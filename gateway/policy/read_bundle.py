@@ -49,10 +49,11 @@ def _kind_of(draft: BundleDraft, document: Document) -> type[AnyDocument] | None
         return policy_model(document.value) if kind == "Policy" else DOCUMENT_KINDS[kind][0]
     if kind is None:
         text = f"the key 'kind' is missing; add one of {', '.join(DOCUMENT_KINDS)}"
-    elif kind in PLANNED_KINDS:
+    elif isinstance(kind, str) and kind in PLANNED_KINDS:
         text = f"documents of the kind {kind!r} are not available in this version; remove this one"
     else:
-        text = f"{kind!r} is no kind of document; {did_you_mean(str(kind), DOCUMENT_KINDS)}"
+        word = kind if isinstance(kind, str) else "a list or mapping"
+        text = f"{word!r} is no kind of document; {did_you_mean(word, DOCUMENT_KINDS)}"
     draft.found.add(document, ("kind",) if kind is not None else (), text)
     return None
 

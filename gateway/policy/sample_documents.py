@@ -47,6 +47,8 @@ def _each(read: Any) -> BeforeValidator:
     def check(value: object) -> object:
         values = as_list(value)
         for index, text in enumerate(values if isinstance(values, list) else ()):
+            if not isinstance(text, str):
+                continue  # the type of the field says so
             try:
                 read(text)
             except Misfit as fault:

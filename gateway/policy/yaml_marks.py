@@ -8,7 +8,6 @@ text that was written (``no`` is "no", ``1.10`` is "1.10") and the pydantic mode
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.errors import ConfigurationError
 from gateway.policy.complaints import Complaint, Path, Value, complaints_of
+from gateway.policy.yaml_syntax import refuse_characters, syntax_complaint
 
 MAX_CHARACTERS = 1 << 20
 MAX_DEPTH = 24
@@ -26,8 +26,7 @@ MAX_SCALAR_CHARACTERS = 64 * 1024
 MAX_COMPLAINTS = 50
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-# Words that begin with a sign of YAML: *.example.com (an alias), @name, %name, `name` (reserved).
-_NEEDS_QUOTES = re.compile(r"(?<![^\s\[{,])[*@%`][^\s\]},\"']*")
+_FIRST_KEYS = frozenset({"apiVersion", "kind", "metadata"})
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INHERITED = "; as inherited by "
@@ -95,7 +94,8 @@ class ComplaintList:
         line = f"{document.where(path, of_key=of_key)}: {dotted + ': ' if dotted else ''}{text}"
         if document.inherits(path, of_key=of_key):
             line += f"{_INHERITED}{document.title!r}"
-        self._append(line)
+        # A complaint is one line, whatever a key holds.
+        self._append("".join(sign if sign.isprintable() else _escaped(sign) for sign in line))
 
     def take(self, error: ConfigurationError) -> None:
         for line in str(error).splitlines():
@@ -116,6 +116,10 @@ class ComplaintList:
         raise ConfigurationError("\n".join(lines))
 
 
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
+
+
 def read_documents(name: str, text: str) -> tuple[Document, ...]:
     """Read every document of a text; empty ones are left out.
 
@@ -123,41 +127,12 @@ def read_documents(name: str, text: str) -> tuple[Document, ...]:
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigurationError(f"{name}:1:1: the text is over 1 Mi characters; split it into several files")
+    refuse_characters(name, text)
     try:
         documents = list(_Reader(name, yaml.parse(text, Loader=_LOADER)).documents())
     except yaml.MarkedYAMLError as error:
-        raise ConfigurationError(_syntax_complaint(name, text, error)) from error
-    except (yaml.reader.ReaderError, UnicodeEncodeError) as error:
-        position = error.position if isinstance(error, yaml.reader.ReaderError) else error.start
-        line = text.count("\n", 0, position) + 1
-        raise ConfigurationError(
-            f"{name}:{line}:1: there is a character that YAML does not allow; remove it"
-        ) from error
+        raise ConfigurationError(syntax_complaint(name, text, error)) from error
     return tuple(document for document in documents if document.value is not None)
-
-
-def _syntax_complaint(name: str, text: str, error: yaml.MarkedYAMLError) -> str:
-    """The parser's words, or better ones where it is plain what was meant."""
-    mark = error.problem_mark or error.context_mark
-    row, offset = (mark.line, mark.column) if mark is not None else (0, 0)
-    lines = text.splitlines()
-    line = lines[row] if row < len(lines) else ""
-    margin = line[: len(line) - len(line.lstrip())]
-    if "\t" in margin:
-        column = margin.index("\t") + 1
-        return f"{name}:{row + 1}:{column}: a tab indents this line; use blanks"
-    for found in _NEEDS_QUOTES.finditer(line):
-        if found.start() <= offset <= found.end():
-            word = found[0]
-            return (
-                f"{name}:{row + 1}:{found.start() + 1}: {word!r} begins with {word[0]}, which means "
-                f'something else in YAML; quote it: "{word}"'
-            )
-    problem = error.problem or error.context or "there is a mistake"
-    return (
-        f"{name}:{row + 1}:{offset + 1}: this is not YAML: {problem}; "
-        "check indentation, quotes and brackets here"
-    )
 
 
 def validate(
@@ -248,9 +223,10 @@ class _Reader:
             mark = _mark_of(event)
             if key in mapping:
                 first = self._key_marks[(*path, key)].line
-                raise self._refusal(
-                    event, f"the key {key!r} stands here twice, first in line {first}; keep one"
-                )
+                text = f"the key {key!r} stands here twice, first in line {first}; keep one"
+                if not path and key in _FIRST_KEYS:
+                    text += ", or write a line --- before it if another document begins here"
+                raise self._refusal(event, text)
             self._key_marks[(*path, key)] = mark
             mapping[key] = None
             mapping[key] = self._value(next(self._events), (*path, key), mark)
