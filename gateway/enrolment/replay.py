@@ -6,7 +6,7 @@ credentials in the same way; elsewhere nothing is claimed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import lru_cache
 from typing import Any
@@ -214,7 +214,8 @@ def was_evaluated(row: RequestRow) -> bool:
 
 def _step_of(row: RequestRow) -> str:
     decision: Json = row.decision or {}
-    trace: Sequence[Json] = decision.get("trace") or ({},)
+    # What policies on trial said stands at the end.
+    trace = [step for step in decision.get("trace", ()) if step.get("step") != "shadow"] or [{}]
     return str(trace[-1].get("step", "")) if decision.get("verdict") != "allow" else ""
 
 

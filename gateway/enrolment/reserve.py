@@ -19,12 +19,12 @@ from gateway.clock import to_epoch_s
 from gateway.enrolment.record import Judged
 from gateway.enrolment.revocation import add_revocation
 from gateway.model.certificate import CertificateRecord, CertificateStatus, RevocationReason
-from gateway.model.decision import Allow, ApprovalRule, Decision, Deny, ListUse, TraceStep
+from gateway.model.decision import Allow, Decision, Deny, ListUse, TraceStep
 from gateway.model.enrolment import EnrolmentRequest
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.facts import Facts
 from gateway.policy.limit_check import LimitUse, exceeded_reason, limit_uses
-from gateway.policy.limit_rules import LimitRule, OnExceed
+from gateway.policy.limit_rules import PEND_APPROVAL, LimitRule, OnExceed
 from gateway.policy.renewal_check import RENEWING
 from gateway.policy.rules import AdmissionPolicy, Bundle, CompiledPolicy
 from gateway.store import certificates, limits, lists
@@ -34,7 +34,6 @@ from gateway.store.store import Store
 from gateway.store.unit import Unit
 
 TAKEN = "limits"  # in a request's decision: what it took of windows, for ``give_back``
-PEND_APPROVAL = ApprovalRule(required=1, expires_s=7 * 86_400, retry_after_s=60)  # where a policy has none
 _LONGEST_RETRY_S = 86_400
 _SYSTEM = "system"
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway.model.decision import ApprovalRule
+
 
 class LimitScope(StrEnum):
     """What a limit counts by."""
@@ -25,6 +27,10 @@ class LimitScope(StrEnum):
 
 
 ACTIVE_SCOPES = (LimitScope.NAME, LimitScope.SUBJECT, LimitScope.CLIENT)
+
+
+# Of what goes over a limit with on_exceed: pend, where the policy has no approval of its own.
+PEND_APPROVAL = ApprovalRule(required=1, expires_s=7 * 86_400, retry_after_s=60)
 
 
 class OnExceed(StrEnum):

@@ -23,6 +23,7 @@ from gateway.model.keys import KeyToCome
 from gateway.model.reasons import Reason, ReasonCode
 from gateway.policy.engine import authorize, evaluate, preview
 from gateway.policy.facts import Facts
+from gateway.policy.limit_rules import PEND_APPROVAL, OnExceed
 from gateway.policy.renewal_check import RENEWING
 from gateway.policy.rules import AdmissionPolicy, Bundle, CompiledPolicy
 from gateway.policy.selection import Admitted, NotSelected, Selected, select, select_revocation
@@ -71,12 +72,29 @@ def decide(bundle: Bundle, trial: Trial, shadow: CompiledPolicy | None = None) -
     if not isinstance(chosen, Selected):
         denied = authorize(bundle, chosen, request, evidence)
         return Tried(denied or _permitted(bundle, chosen))
-    decision = evaluate(bundle, chosen, request, evidence, trial.facts)
+    decision = _watched(bundle, chosen, trial, evaluate(bundle, chosen, request, evidence, trial.facts))
     ordered = chosen.policy.authenticate.acme is not None and isinstance(decision, Deny)
     if not ordered:
         return Tried(decision)
     names = replace(request, key=KeyToCome())  # RFC 8555 section 7.4: the names are judged at newOrder
     return Tried(decision, bool(preview(bundle, chosen, names, evidence, trial.facts).reasons))
+
+
+def _watched(bundle: Bundle, chosen: Selected, trial: Trial, decision: Decision) -> Decision:
+    """With the people who must approve what goes over a limit, if that is said to be so."""
+    if not trial.facts.limits_exceeded or isinstance(decision, Deny) or decision.approval is not None:
+        return decision
+    policy, request = chosen.policy, trial.request
+    guardrails = bundle.guardrails_at(request.protocol, request.endpoint)
+    rules = (*policy.limits, *(rule for guardrail in guardrails for rule in guardrail.limits))
+    watched = next((rule for rule in rules if rule.on_exceed is OnExceed.PEND), None)
+    if watched is None:
+        return decision
+    step = TraceStep(
+        "limits", watched.rule, "set", f"only {watched.text}: people must approve", watched.where
+    )
+    approval = policy.approval or PEND_APPROVAL
+    return replace(decision, approval=approval, trace=(*decision.trace, step))
 
 
 def looked_at_kinds(policy: AdmissionPolicy, operation: Operation) -> frozenset[CredentialKind]:

@@ -307,3 +307,10 @@ def test_tests_are_not_inherited() -> None:
     heir = "apiVersion: pkigate/v1\nkind: Policy\nmetadata: {name: heir}\nextends: base\npriority: 60\n"
     heir += "match: {protocol: est, operation: renew}\nauthenticate: {mtls: {trust: own}}\n"
     assert len(results(template, heir)) == 1
+
+
+def test_limit_that_people_watch_makes_a_request_wait() -> None:
+    tests = only("{csr: {dns: [a.test]}, limits: {exceeded: true}}", "{decision: pend}")
+    watched = policy(limits="[{per: policy, count: 1, window: 1h, on_exceed: pend}]", tests=tests)
+    strict = policy("strict", priority="200", limits="[{per: policy, count: 1, window: 1h}]")
+    assert results(watched, strict) == [("one", "pend", "")]
