@@ -70,7 +70,8 @@ class ExpressionFault(Exception):
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A compiled expression. ``words`` are the first parts of the words that it reads, ``lists`` the List
-    documents that it asks; ``most``: entries that a list which it is given may have."""
+    documents that it asks; ``most``: entries that a list which it is given may have. ``parts``: of a word
+    the parts that are read, so that no more is handed to the library; None: it is read as a whole."""
 
     source: str
     path: Path  # in its document
@@ -80,11 +81,12 @@ class Expression:
     functions: frozenset[str]
     most: int
     program: Any
+    parts: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     patterns: Mapping[str, Any] = field(default_factory=dict)  # compiled, by what stands in ``matches``
 
     def holds(self, words: Mapping[str, object], lists: ListLookup = EMPTY_LISTS) -> bool:
         """Whether it is true of these words of the vocabulary. Raises ExpressionFault."""
-        given = {word: words[word] for word in self.words if word in words}
+        given = {word: _part(words[word], read) for word, read in self.parts.items() if word in words}
         if _size(given, self.most) > MAX_TEXT:
             raise ExpressionFault("what the request brings is too long for it")
         faults: list[str] = []
@@ -164,6 +166,7 @@ def _compiled(text: str, path: Path, where: str, without: Mapping[str, str]) -> 
         functions=frozenset(FUNCTIONS) & functions,
         most=MAX_VALUES[outline.depth > 1, makes_lists],
         program=program,
+        parts={word: _parts(word, outline) for word in words},
         patterns=patterns,
     )
 
@@ -259,6 +262,20 @@ def _pattern(call: Call) -> tuple[str, Any]:
         raise Misfit("matches takes a constant text alone; write it like n.matches('^web-[0-9]+$')")
     source = str(cel.compile(written).execute())
     return source, compile_regex(source).program
+
+
+def _parts(word: str, outline: Outline) -> tuple[str, ...] | None:
+    """The second parts of a word that are read; None where it is read in another way than by its parts."""
+    paths = [path for path in outline.paths if path[0] == word]
+    if any(len(path) == 1 for path in paths):
+        return None
+    return tuple(dict.fromkeys(path[1] for path in paths))
+
+
+def _part(value: object, read: tuple[str, ...] | None) -> object:
+    if read is None or not isinstance(value, dict):
+        return value
+    return {part: value[part] for part in read if part in value}
 
 
 def _size(value: object, most: int) -> int:

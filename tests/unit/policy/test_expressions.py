@@ -158,6 +158,14 @@ def test_more_names_than_the_bound_are_a_fault(text: str, most: int) -> None:
         holds(text, san=names(most + 1))
 
 
+def test_names_that_an_expression_does_not_read_are_not_counted() -> None:
+    words = {**names(3), "uri": ["x"] * 2000}
+    assert holds("san.dns.size() == 3", san=words) is True
+    for text in ("san['dns'].size() == 3", "san.exists(k, k == 'dns')", "san.dns == [] || has(san.uri)"):
+        with pytest.raises(ExpressionFault, match="2000 values are too many"):
+            holds(text, san=words)
+
+
 def test_texts_beyond_the_bound_are_a_fault() -> None:
     with pytest.raises(ExpressionFault, match="too long"):
         holds("san.uri != []", san={"uri": ["x" * 100_000, "y" * 100_000]})
