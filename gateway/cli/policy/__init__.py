@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli.policy import check, explain, history, layout, replay, testing
+from gateway.cli.policy import check, difference, explain, history, layout, replay, testing
 
 app = typer.Typer(
     name="policy",
@@ -22,3 +22,4 @@ app.command("activate")(history.activate)
 app.command("rollback")(history.rollback)
 app.command("history")(history.history)
 app.command("show")(history.show)
+app.command("diff")(difference.diff)

@@ -158,3 +158,19 @@ SHIPPED = [
 @pytest.mark.parametrize("source", SHIPPED, ids=lambda source: str(source.name))
 def test_shipped_policies_are_in_the_canonical_layout(source: object) -> None:
     assert format_text(source.name, source.text) == source.text  # type: ignore[attr-defined]  # a PolicySource
+
+
+def test_difference_between_files_and_stored_bundles_is_told(
+    on_data: Run, write: Write, tmp_path: Path
+) -> None:
+    one, two = write(1), write(2)
+    name = on_data("policy", "activate", one, "--json").document["active"]
+    same = on_data("policy", "diff", "active", one)
+    assert (same.code, same.out) == (0, "Nothing changes.\n")
+    other = on_data("policy", "diff", name[:9], two)
+    assert (other.code, other.out) == (1, "~ Policy devices changed\n    priority: 1 -> 2\n")
+    document = on_data("policy", "diff", one, two, "--json").document
+    assert document["same"] is False
+    assert document["documents"][0]["keys"] == [{"path": "priority", "before": 1, "after": 2}]
+    assert on_data("policy", "diff", "fedcba", two).code == 3
+    assert on_data("policy", "diff", tmp_path / "nothing", two).code == 3
