@@ -55,6 +55,12 @@ def _documents() -> list[policies.Document]:
         est("later"),
         enroll("later", "later", priority=20, validity={"default": "90d", "jitter": "6h"}),
         renew("later-again", "later", priority=21, renewal={"revoke_previous": "14d"}),
+        est("early"),
+        enroll("early", "early", priority=22),
+        renew("early-again", "early", priority=23, renewal={"window_percent": 33}),
+        est("open"),
+        enroll("open", "open", priority=24),
+        renew("open-again", "open", priority=25, renewal={"window_percent": 100}),
         est("listed"),
         policies.document("List", "stolen", type="spki-sha256", entries=[spki_sha256]),
         enroll("listed", "listed", priority=30, keys=stolen),
@@ -211,6 +217,17 @@ def test_renewed_certificate_is_good_until_its_time_has_come(house: House) -> No
     ((run_at,),) = house.rows("SELECT run_at FROM job WHERE kind = 'revoke-previous' AND state = 'ready'")
     assert before + 14 * 86_400 - 1 <= run_at <= time.time() + 14 * 86_400
     assert house.crl().get_revoked_certificate_by_serial_number(old.certificate.serial_number) is None
+
+
+def test_renewal_before_its_part_of_the_life_is_refused(house: House) -> None:
+    for label, fits in (("early", False), ("open", True)):
+        client, host = house.est(label), device_name()
+        old = enroll_device(client, host)
+        answer = client.having(user=None, identity=old).simple_reenroll(pki.device_csr(pki.key(), host))
+        if fits:
+            issued(answer)
+        else:
+            refused(answer, 403, "renewal.window")
 
 
 def test_policys_urls_and_other_extensions_stand_in_the_certificate(house: House) -> None:
