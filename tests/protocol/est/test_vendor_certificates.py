@@ -19,7 +19,7 @@ from tests.support.est_client import Answer, EstClient
 from tests.support.gateway import Gateway
 from tests.support.vendor import HARDWARE_TYPE, Maker
 
-SERIALS = ("A1B2C3D4E5", "0000000007", "0000000008")
+SERIALS = ("A1B2C3D4E5", "0000000007", "0000000008", "0000000009")
 CODE = "auth.requirement"
 
 
@@ -44,7 +44,7 @@ def _documents(maker: Maker) -> list[policies.Document]:
     return [
         policies.own_certificates(),
         policies.trust_store("vendor", maker.root.certificate_pem),
-        policies.document("List", "line-serials", type="serial", entries=list(SERIALS)),
+        policies.document("List", "line-serials", type="serial", entries=list(SERIALS), single_use=True),
         policies.endpoint("line1"),
         policies.enroll_policy("bootstrap", "line1", priority=10, authenticate=bootstrap, names=names),
         policies.endpoint("dated"),
@@ -124,6 +124,11 @@ def test_device_of_another_line_is_refused(plant: Plant) -> None:
 def test_device_that_is_not_listed_is_refused(plant: Plant) -> None:
     device = plant.maker.device("ZZZZZZZZZZ")
     _refused(plant, device, "client.serial 'ZZZZZZZZZZ' does not stand in the list line-serials")
+
+
+def test_entry_of_the_list_serves_one_device_once(plant: Plant) -> None:
+    issued(plant.ask(plant.maker.device(SERIALS[3])))
+    refused(plant.ask(plant.maker.device(SERIALS[3])), 403, "auth.credential-scope")
 
 
 def test_device_whose_line_has_ended_is_refused_where_ends_count(plant: Plant) -> None:
