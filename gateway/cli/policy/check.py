@@ -30,7 +30,7 @@ def validate(
     """Load and compile policies; every mistake is shown with file:line:column.
 
     A policy that others hide, so that no request can ever select it, is a warning, and so is one that issues
-    by another CA than its endpoint hands out.
+    by another CA than its endpoint hands out, or that a guardrail cuts short.
     """
     if path is None:
         configuration = load_config(config_file, data_dir)
@@ -56,6 +56,8 @@ def validate(
         "backends": list(bundle.backends),
         "trust_stores": list(bundle.trust_stores),
         "policies": [policy.name for policy in bundle.policies],
+        "shadow_policies": [policy.name for policy in bundle.shadows],
+        "guardrails": [guardrail.name for guardrail in bundle.guardrails],
         "compat": [f"{one.protocol}/{one.name}" for of in bundle.compatibility.values() for one in of],
     }
     if as_json:

@@ -44,7 +44,11 @@ def policy_files(
 
 def policy_warnings(bundle: Bundle) -> list[str]:
     """What is allowed but hardly meant."""
+    from gateway.policy.guardrail_reach import bounded_policies
     from gateway.policy.handed_out import foreign_issuers
     from gateway.policy.reach import hidden_policies
 
-    return [str(warning) for warning in (*hidden_policies(bundle), *foreign_issuers(bundle))]
+    return [
+        str(warning)
+        for warning in (*hidden_policies(bundle), *foreign_issuers(bundle), *bounded_policies(bundle))
+    ]
