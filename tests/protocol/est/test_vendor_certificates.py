@@ -12,9 +12,13 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from tests.support import database, pki, policies
+from tests.support import cmp_bodies, database, pki, policies
 from tests.support import gateway as gateways
-from tests.support.answers import issued, refused
+from tests.support.answers import common_name, issued, refused
+from tests.support.cmp_client import CmpClient, Reply
+from tests.support.cmp_lab import IMPLICIT, cmp_endpoint, enroll_policy
+from tests.support.cmp_wire import Signed
+from tests.support.devices import device_name
 from tests.support.est_client import Answer, EstClient
 from tests.support.gateway import Gateway
 from tests.support.vendor import HARDWARE_TYPE, Maker
@@ -49,6 +53,8 @@ def _documents(maker: Maker) -> list[policies.Document]:
         policies.enroll_policy("bootstrap", "line1", priority=10, authenticate=bootstrap, names=names),
         policies.endpoint("dated"),
         policies.enroll_policy("dated", "dated", priority=20, authenticate=dated, names=names),
+        cmp_endpoint("ran"),
+        enroll_policy("ran", "ran", 30, {"signature": mtls}, names={**names, "on_extra": "drop"}),
     ]
 
 
@@ -64,6 +70,16 @@ class Plant:
         """The device asks with an empty CSR: it does not know what it will be called."""
         empty = pki.csr(pki.key(), subject=x509.Name([]))
         return self.client(identity, endpoint).simple_enroll(empty)
+
+    def ask_by_cmp(self, identity: pki.Identity) -> Reply:
+        """An ir that the device signs with the key of its maker's certificate."""
+        url = self.gateway.quickstart["http"]
+        client = CmpClient(url, Signed(identity)).having(path="/.well-known/cmp/p/ran")
+        body = cmp_bodies.requests(cmp_bodies.request(pki.key(), device_name("cmp")))
+        try:
+            return client.send("ir", body, generalInfo=IMPLICIT)
+        finally:
+            client.close()
 
     def decision(self) -> dict[str, Any]:
         """What was recorded last."""
@@ -139,3 +155,16 @@ def test_device_whose_line_has_ended_is_refused_where_ends_count(plant: Plant) -
 
 def test_other_makers_device_is_refused(plant: Plant) -> None:
     refused(plant.ask(Maker().device(SERIALS[0])), 403, "auth.certificate-untrusted")
+
+
+def test_what_is_read_stands_in_the_certificate_over_cmp_too(plant: Plant) -> None:
+    """The signature of an ir with the maker's certificate (RFC 9483 section 4.1.1)."""
+    reply = plant.ask_by_cmp(plant.maker.device("CMP0000001"))
+    assert reply.outcome == "grantedWithMods", reply.statuses
+    assert common_name(reply.certificate) == "CMP0000001"
+
+
+def test_serial_number_of_another_form_is_not_authorized_over_cmp(plant: Plant) -> None:
+    reply = plant.ask_by_cmp(plant.maker.device("A1"))
+    assert reply.outcome == "notAuthorized", reply.statuses
+    assert "'SN:A1'" in reply.status.text
