@@ -20,9 +20,10 @@ from gateway.model.reasons import ReasonCode
 from gateway.policy.authentication_rules import CertificateRule
 from gateway.policy.embedded_tests import verdict_of
 from gateway.policy.lists import ListLookup
+from gateway.policy.patterns import Pattern
 from gateway.policy.renewal_check import RENEWING
 from gateway.policy.rules import AdmissionPolicy, Bundle
-from gateway.policy.selection import NotSelected
+from gateway.policy.selection import CHALLENGES, NotSelected
 from gateway.policy.trial import Trial, choose, decide, looked_at_kinds
 from gateway.store.requests import RequestRow
 
@@ -236,11 +237,15 @@ def verification_rule(policy: AdmissionPolicy, kind: CredentialKind, operation: 
         return rule.renewal
     if kind == SIGNATURE:
         return rule.signature
-    return None  # stored secrets are verified alike everywhere
+    if kind in CHALLENGES:
+        return rule.challenge.ttl_s if rule.challenge is not None else None
+    return None  # other stored secrets are verified alike everywhere
 
 
 def _comparable(value: object) -> object:
     """The value without its places in files and what is judged anew, so that equal rules are equal."""
+    if isinstance(value, Pattern):
+        return value.source, value.longest  # its program is equal to itself alone
     if is_dataclass(value) and not isinstance(value, type):
         kept = (one.name for one in fields(value) if one.name not in ("where", "own_names_only", "key"))
         return type(value).__name__, *(_comparable(getattr(value, name)) for name in kept)
@@ -251,7 +256,7 @@ def _comparable(value: object) -> object:
 
 def _same_trust(before: Bundle, old: object, now: Bundle, new: object) -> bool:
     if not (isinstance(old, CertificateRule) and isinstance(new, CertificateRule)):
-        return old is new
+        return old == new
     return before.trust_stores.get(old.trust) == now.trust_stores.get(new.trust)
 
 
