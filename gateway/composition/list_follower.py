@@ -103,18 +103,18 @@ class ListFollower:
 
         return take
 
-    async def follow(self) -> None:
-        """Look once at every file, at what was fetched, and fetch what is due. Raises StoreUnavailable."""
-        followed = list(self._lists.lists.values())
-        for one in followed:
+    async def follow_files(self) -> None:
+        """Look once at every file."""
+        for one in list(self._lists.lists.values()):
             if one.file:
                 await self._follow_file(one)
-        if not any(one.url for one in followed):
-            return
-        states = await self._states()
-        for one in followed:
-            if one.url is not None:
-                await self._follow_url(one, one.url, states.get(one.name))
+
+    async def follow_urls(self) -> None:
+        """Take what was fetched, and fetch what is due, all at once. Raises StoreUnavailable."""
+        followed = [(one, one.url) for one in self._lists.lists.values() if one.url is not None]
+        if followed:
+            states = await self._states()
+            await asyncio.gather(*(self._follow_url(one, url, states.get(one.name)) for one, url in followed))
 
     # -- files --
 

@@ -200,7 +200,8 @@ class Worker:
         self._background.until("jobs", self._stop, lambda: runner.run(self._stop))
         self._background.forever("policies", self._policies.run)
         self._background.forever("gauges", self._gauges)
-        self._background.every("lists", LISTS_S, self._lists.follow)
+        self._background.every("lists in files", LISTS_S, self._lists.follow_files)
+        self._background.every("lists at URLs", LISTS_S, self._lists.follow_urls)
         self._background.every("housekeeping", HOUSEKEEPING_S, lambda: self._keep_house(front_ends))
         self._background.every(
             "message identities", FOLLOW_S, lambda: self._identities.follow(self._may_make_identities)
