@@ -74,9 +74,7 @@ def select_revocation(bundle: Bundle, request: EnrolmentRequest) -> Admitted | N
     return _none_selected(search) if search.found is None else Admitted(search.found.policy, search.trace())
 
 
-def select_shadow(
-    bundle: Bundle, request: EnrolmentRequest, *, before: int | None
-) -> CompiledPolicy | None:
+def select_shadow(bundle: Bundle, request: EnrolmentRequest, *, before: int | None) -> CompiledPolicy | None:
     """The first policy on trial (``mode: shadow``) that would have been tried before the one that decides,
     whose priority is ``before``; None: none does."""
     table = bundle.shadow_tables.get((request.protocol, request.endpoint, request.operation))
