@@ -83,7 +83,9 @@ class PolicyReload:
         self._instance = instance
         self._asked = asyncio.Event()
         self._unrecorded: Policies | None = None
-        self._seen: str | None = None  # what the database named when it was looked at last
+        # What the database named at the last look; at first what the start has left there. While another
+        # worker has not yet recorded what both took from the files, it is the old one: no reason to go back.
+        self._seen = self._policies.bundle.sha256
         self._retry_at = math.inf
         self._untold: str | None = None  # a failure that the audit log may not know yet
         self._mended = False
@@ -158,10 +160,10 @@ class PolicyReload:
         now = asyncio.get_running_loop().time()
         if stored is None or (stored == self._seen and now < self._retry_at):
             return
-        again, first = stored == self._seen, self._seen is None
+        again = stored == self._seen
         self._seen, self._retry_at = stored, math.inf
         if stored == self.bundle.current.sha256:
-            if not first and not again:  # back from one that could not be taken
+            if not again:  # back from one that could not be taken
                 self.bundle.problem = ""
             return
         try:

@@ -108,7 +108,8 @@ def test_new_ca_of_a_reload_is_made_once_and_published_by_every_worker(start_gat
     gateway = start_gateway(policies={"bundle.yaml": _bundle("one.test")}, workers=2)
     _write(gateway, _with_second_ca("two.test"))
     _hang_up(gateway)
-    _until(lambda: _reloads(gateway) == 2, "no reload in both workers")
+    # A worker may follow the other one before its own signal comes, and then reloads once more.
+    _until(lambda: _reloads(gateway) >= 2, "no reload in both workers")
     assert "policy.reload-failed" not in gateway.log
     http = gateway.quickstart["http"]
     issuers = set()
