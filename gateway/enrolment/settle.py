@@ -188,8 +188,9 @@ class Settlement:
         try:
             answer = await call(backend, "issue", backend.issue(_order(work)))
         except BackendUnavailable as error:
-            if first_send and falls_back(work.row, error):
-                return await self._instead(work, error)
+            proven = before_any_order(error, NotActed.CA_OFFLINE) if backend.signs_in_process else error
+            if first_send and falls_back(work.row, proven):
+                return await self._instead(work, proven)
             if backend.retry is RetryClass.NEITHER:
                 work = await self._closing.mark(work, NOT_ACTED)
             return await self._closing.later(work, error)

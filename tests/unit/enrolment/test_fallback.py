@@ -85,11 +85,10 @@ def fallback_house(
 
 def fails(error: Exception, times: int = 1_000_000) -> Callable[[str], None]:
     """Makes ``issue`` fail before the CA has it, so many times."""
-    left = [times]
+    left = iter(range(times))
 
     def before(call: str) -> None:
-        if call == "issue" and left[0] > 0:
-            left[0] -= 1
+        if call == "issue" and next(left, None) is not None:
             raise error
 
     return before
@@ -218,29 +217,33 @@ async def test_when_no_ca_can_be_asked_all_are_asked_again_from_the_first(
     assert len(house.signed) == 1
 
 
-async def test_embedded_ca_that_cannot_sign_is_stood_in_for(
-    fallback_house: FallbackHouse,
-) -> None:
+class _Closed:
+    """The embedded CA without the use of its key."""
+
+    name, retry, needs_csr, signs_in_process = "embedded", RetryClass.IDEMPOTENT, False, True
+
+    def __init__(self, house: FallbackHouse) -> None:
+        self._house = house
+
+    async def issue(self, order: object) -> CaAnswer:
+        raise BackendUnavailable("the key cannot be used")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._house.embedded, name)
+
+
+async def test_embedded_ca_that_cannot_sign_is_stood_in_for(fallback_house: FallbackHouse) -> None:
     house = fallback_house
-
-    class Closed:
-        name, retry, needs_csr, signs_in_process = "embedded", RetryClass.IDEMPOTENT, False, True
-
-        async def issue(self, order: object) -> CaAnswer:
-            raise BackendUnavailable("the key cannot be used")
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(house.embedded, name)
-
-    house.backends.replace("embedded", cast("Any", Closed()))
+    house.backends.replace("embedded", cast("Any", _Closed(house)))
     outcome = await _submitted(house, "last")
     assert _issuer(outcome) == house.second.ca.root_der()
-    assert isinstance(outcome, Issued)
-    assert (await house.row(outcome.request_id)).backend == "second"
     house.second.before = fails(unreachable())
-    again = await house.submit(house.request("b.test", endpoint="last"))
-    assert isinstance(again, Unavailable)
-    assert (await house.row(again.request_id)).backend == "embedded"
+    for endpoint, first in (("last", "embedded"), ("first", "foreign")):
+        house.foreign.before = fails(unreachable())
+        waiting = await house.submit(house.request("b.test", endpoint=endpoint))
+        assert isinstance(waiting, Unavailable)
+        row = await house.row(waiting.request_id)
+        assert (row.backend, row.ca_handle) == (first, NOT_ACTED)
 
 
 async def test_ca_whose_own_end_is_not_known_is_stood_in_for(fallback_house: FallbackHouse) -> None:
@@ -263,8 +266,7 @@ async def test_life_ends_with_the_ca_that_stands_in(fallback_house: FallbackHous
     house.clock.advance(days=-10)
     outcome = await _submitted(house, "only-second")
     assert isinstance(outcome, Issued), outcome
-    certificate = x509.load_der_x509_certificate(outcome.certificate_der)
-    assert certificate.not_valid_after_utc <= end
+    assert x509.load_der_x509_certificate(outcome.certificate_der).not_valid_after_utc <= end
 
 
 async def test_stand_in_is_asked_after_an_approval_too(fallback_house: FallbackHouse) -> None:
@@ -381,8 +383,8 @@ async def test_process_killed_at_any_step_of_a_fallback_leaves_one_certificate(
 
 async def _taken_over(house: FallbackHouse, request: Any) -> None:
     """The next process goes on, with every CA in reach; an operator looks where it cannot."""
-    house.foreign.before = house.second.before = lambda call: None
-    house.foreign.altered = house.second.altered = lambda answer: answer
+    for ca in (house.foreign, house.second):
+        ca.before, ca.altered = lambda call: None, lambda answer: answer
     house.clock.advance(minutes=10)
     async with asyncio.timeout(60), house.at_work():
         while not isinstance(outcome := await house.submit(request), Issued):
