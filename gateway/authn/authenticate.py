@@ -229,7 +229,7 @@ def _check_age(claimed: ClaimedChallenge, row: CredentialRow, now: datetime) -> 
     if ttl_s is not None and now > row.created_at + timedelta(seconds=ttl_s):
         raise CredentialRefused(
             NO_SUCH_CHALLENGE,
-            detail=f"credential {row.id} was made more than {ttl_s} s ago, at {row.created_at:%Y-%m-%d %H:%M}Z",
+            detail=f"credential {row.id} was made at {row.created_at:%Y-%m-%d %H:%M}Z, over {ttl_s} s ago",
             rule="challenge.ttl",
         )
 

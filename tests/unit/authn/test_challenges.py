@@ -173,6 +173,19 @@ async def test_challenge_of_the_sort_that_the_rule_does_not_accept_is_refused(
     assert said in str(refusal)
 
 
+async def test_challenge_that_was_made_too_long_ago_is_refused_whatever_its_end() -> None:
+    for age_s, refused in ((3600, False), (3601, True)):
+        made_at = NOW - timedelta(seconds=age_s)
+        door = Door(_row(uses_left=1, created_at=made_at, expires_at=NOW + timedelta(days=9)))
+        door.rule = AuthenticationRule(Require.ANY, challenge=ChallengeRule(BOTH, ttl_s=3600))
+        if refused:
+            refusal = await door.refused()
+            assert (str(refusal), refusal.rule) == (NO_SUCH_CHALLENGE, "challenge.ttl")
+            assert "credential id-1 was made at" in refusal.detail
+        else:
+            assert (await door.challenged()).credential_id == "id-1"
+
+
 @pytest.mark.parametrize("bound", [{"protocol": "scep"}, {"endpoints": ("lab",)}])
 async def test_challenge_for_elsewhere_is_refused(bound: dict[str, Any]) -> None:
     refusal = await Door(_row(**bound)).refused()
