@@ -86,6 +86,7 @@ class Replay:
     ) -> None:
         self._bundle = bundle
         self._lists = lists
+        self._unknown = [name for name in bundle.lists if not lists.available(name)]
         self._find_bundle = lru_cache(maxsize=8)(find_bundle)
         self._find_certificate = lru_cache(maxsize=256)(find_certificate)
 
@@ -99,6 +100,9 @@ class Replay:
         found = self._verdict(row, trial, then)
         if isinstance(found, NotAgain):
             return Rejudged(row, then, None, found.why)
+        if self._unknown and not then.same_as(found):
+            lists = ", ".join(self._unknown)
+            return Rejudged(row, then, None, f"the content of the lists {lists} is not known here")
         return Rejudged(row, then, found)
 
     def _verdict(self, row: RequestRow, trial: Trial, then: Verdict) -> Verdict | NotAgain:

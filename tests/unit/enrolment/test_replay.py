@@ -162,3 +162,14 @@ def test_key_that_nobody_looked_up_is_not_granted_again() -> None:
     )
     refused = _row(then, request("dns:evil.example"), basic_evidence())
     assert not _rejudged(refused, then, now).changed
+
+
+def test_change_that_may_come_from_an_unknown_list_is_not_judged() -> None:
+    then = load(policy())
+    row = _row(then, request("dns:a.test"), basic_evidence())
+    url = "apiVersion: pkigate/v1\nkind: List\nmetadata: {name: ours}\ntype: dns\n"
+    url += "url: https://lists.example/ours.txt\nrefresh: 15m\n"
+    names = "{dns: {list: ours}, subject: {CN: {source: drop}}, cn_in_san: false}"
+    found = _rejudged(row, then, load(url, policy(names=names)))
+    assert found.why_not == "the content of the lists ours is not known here"
+    assert _rejudged(row, then, load(url, policy())).why_not == ""
