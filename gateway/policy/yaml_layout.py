@@ -24,8 +24,9 @@ _STEP = 2
 _TEXT_TAG = "tag:yaml.org,2002:str"
 # Numbers of YAML 1.2, which editors read: some are none in YAML 1.1.
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|0o[0-7]+|0x[0-9a-fA-F]+")
+# What is written as an escape: what yaml_syntax refuses, and what ends a line or is seen by nobody.
 _NOT_PRINTABLE = re.compile(
-    "[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+    "[^\n\x20-\x7e\xa0-\u2027\u202f-\u2065\u206a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 
 
