@@ -289,7 +289,9 @@ async def test_plan_that_no_certificate_can_be_is_refused(
     assert answer.code == code
 
 
-@pytest.mark.parametrize("oid", ["2.5.29.19", "2.5.29.17", "2.5.29.35", "2.5.29.14", "2.5.29.15", "2.5.29.37"])
+@pytest.mark.parametrize(
+    "oid", ["2.5.29.19", "2.5.29.17", "2.5.29.35", "2.5.29.14", "2.5.29.15", "2.5.29.37"]
+)
 async def test_plan_with_an_extension_of_the_issuer_is_refused(oid: str, tmp_path: Path) -> None:
     order = make_order(extensions=(Extension(oid, critical=True, value_der=b"\x30\x03\x01\x01\xff"),))
     answer = await embedded_ca.opened(tmp_path).issue(order)

@@ -59,7 +59,8 @@ async def test_groups_and_labels_come_back_as_they_were_stored(store: Store) -> 
     await _add(store, _row("one", groups=("web-team", "ci"), labels=labels), _row("two"))
     found = await store.reader.read(lambda connection: credentials.get(connection, "one"))
     bare = await store.reader.read(lambda connection: credentials.get(connection, "two"))
-    assert found is not None and bare is not None
+    assert found is not None
+    assert bare is not None
     assert (found.groups, found.labels) == (("web-team", "ci"), labels)
     assert (bare.groups, bare.labels) == ((), ())
 
